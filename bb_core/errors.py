@@ -1,0 +1,415 @@
+"""Every error that this project raises, split by who is to blame.
+
+The tree has four branches, and the branch says who can mend it:
+
+* the **caller** (`AuthoringError`, `CompileError`, `NodeError`): a Module, a binding or a call is wrong;
+* a **peer** (`RemoteError`): bytes from outside are wrong; inside `poll` these become Steps and never raise;
+* a **plugin** (`PluginError`): a package or a Concrete broke its contract;
+* **us** (`InternalError`): an invariant of this project does not hold; please report it.
+
+An error has a stable `code`, typed `fields`, and says what happened, where, what was expected and what to do.
+The class docstring is the error's page: `docs/errors.md` is generated from this file, and a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+
+class BBError(Exception):
+    """Base of all errors of this project; never raised itself."""
+
+    code: ClassVar[str] = "BB-000"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        expected: str | None = None,
+        hint: str | None = None,
+        **fields: Any,
+    ) -> None:
+        if type(self) is BBError:
+            raise TypeError("BBError is abstract; raise one of its subclasses")
+        self.message = message
+        self.where = where
+        self.expected = expected
+        self.hint = hint
+        self.fields = fields
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        if self.where:
+            lines.append(f"  at: {self.where}")
+        if self.expected:
+            lines.append(f"  expected: {self.expected}")
+        if self.hint:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join(lines) + f"  [{self.code}]"
+
+
+def did_you_mean(name: str, legal: Iterable[str]) -> str:
+    """Say which legal names there are, the nearest first."""
+    names = sorted(set(legal))
+    if not names:
+        return "there are none"
+    near = get_close_matches(name, names, n=1)
+    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return f"did you mean {near[0]!r}? known: {listed}" if near else f"known: {listed}"
+
+
+# --- the caller: a Module is wrong ------------------------------------------------------------------------------------
+
+
+class AuthoringError(BBError):
+    """A Module or a Graph was written wrongly; the message quotes your file and line."""
+
+    code = "BB-A000"
+
+
+class EmptyModule(AuthoringError):
+    """`body` recorded no op. Record at least one output with `g.output(name, value)`."""
+
+    code = "BB-A001"
+
+
+class DuplicateName(AuthoringError):
+    """One name was declared twice in one scope (an input, an output or a port). Give the second another name."""
+
+    code = "BB-A002"
+
+
+class UnknownPort(AuthoringError, LookupError):
+    """A sub-module, an op or a call has no port of that name. The message lists those it has."""
+
+    code = "BB-A003"
+
+
+class MissingInput(AuthoringError):
+    """A required input of an op or a sub-module was not given."""
+
+    code = "BB-A004"
+
+
+class ForeignOutput(AuthoringError):
+    """An `Output` of another Graph was used. Pass the value in as an input of the sub-module instead."""
+
+    code = "BB-A005"
+
+
+class TypeMismatch(AuthoringError, TypeError):
+    """A value of one type was given where another is declared."""
+
+    code = "BB-A006"
+
+
+class ReservedName(AuthoringError, ValueError):
+    """A name is empty or holds a character that target names, paths or site ids use (`.`, `@`, `#`, `/`, `|`)."""
+
+    code = "BB-A007"
+
+
+class NotYetAvailable(AuthoringError, NotImplementedError):
+    """The recorder knows this construct by name, but this release cannot run it. README's status table says what works."""
+
+    code = "BB-A008"
+
+
+# --- the caller: a program does not compile ---------------------------------------------------------------------------
+
+
+class CompileError(BBError):
+    """A program cannot be compiled; the error names the pass, the node and your line."""
+
+    code = "BB-C000"
+
+
+class UnknownOp(CompileError):
+    """No OpSpec and no ONNX schema declares this op. A plugin that adds it may be missing."""
+
+    code = "BB-C001"
+
+
+class MalformedProgram(CompileError):
+    """The ModelProto is not a program: a value has two producers or none, an arity is wrong, or the ops form a cycle."""
+
+    code = "BB-C002"
+
+
+class TypeSolveError(CompileError):
+    """The type of a value contradicts the port that reads it."""
+
+    code = "BB-C003"
+
+
+class CrossClassDataflow(CompileError):
+    """One op reads values that live on different classes of peers. Send one of them with `g.send(value, to=...)`."""
+
+    code = "BB-C004"
+
+
+class UnresolvedPeerClass(CompileError):
+    """A Send's destination has no known class of peers. Take it from a PeerSelector slot, `.sender` or a peer-list input."""
+
+    code = "BB-C005"
+
+
+class UnboundSlot(CompileError):
+    """A slot of a compiled target has no Concrete. Bind one, or leave the slot late with `late=[...]`."""
+
+    code = "BB-C006"
+
+
+class UnknownSlot(CompileError, LookupError):
+    """A binding names a slot path that the program does not have."""
+
+    code = "BB-C007"
+
+
+class DuplicateBinding(CompileError):
+    """One slot path was bound twice. Remove one of the two bindings."""
+
+    code = "BB-C008"
+
+
+class RoleMismatch(CompileError):
+    """A Concrete was bound to a slot of a Role that it does not fulfil."""
+
+    code = "BB-C009"
+
+
+class MissingCapability(CompileError):
+    """The program records an op that the bound Concrete does not implement."""
+
+    code = "BB-C010"
+
+
+class UnboundDependency(CompileError):
+    """A Concrete depends on a slot (`@bb.depends`) that is not bound, or bound to another Role."""
+
+    code = "BB-C011"
+
+
+class ConfigError(CompileError, ValueError):
+    """A Concrete's configuration is refused: a field is unknown, has the wrong type or an illegal value."""
+
+    code = "BB-C012"
+
+
+class PassNotAvailable(CompileError, NotImplementedError):
+    """The program needs a compiler pass that this release declares but does not have. The message names the pass."""
+
+    code = "BB-C013"
+
+
+class SiteCollision(CompileError):
+    """Two sites or two components of one artefact hash to one id. Rename the Module or a port."""
+
+    code = "BB-C014"
+
+
+class UnreachableOp(CompileError):
+    """The inputs of an op can never all arrive in one Frame, or nothing ever starts it."""
+
+    code = "BB-C015"
+
+
+class UnknownTarget(CompileError, LookupError):
+    """A target name is not one of the artefact's. The message lists them."""
+
+    code = "BB-C016"
+
+
+class CompileErrors(CompileError):
+    """All errors that one pass found, so that you can mend them together (`.errors`)."""
+
+    code = "BB-C099"
+
+    def __init__(self, pass_name: str, errors: Sequence[CompileError]) -> None:
+        self.errors = tuple(errors)
+        text = "\n".join(f"{i}. {error}" for i, error in enumerate(errors, 1))
+        super().__init__(f"{len(self.errors)} errors in pass {pass_name}:\n{text}", pass_name=pass_name)
+
+
+# --- the caller: a Node is used wrongly -------------------------------------------------------------------------------
+
+
+class NodeError(BBError):
+    """A Node was used wrongly; nothing in it has changed."""
+
+    code = "BB-N000"
+
+
+class InstallError(NodeError):
+    """An artefact cannot be installed: not compiled, changed after compiling, of another format, or incomplete."""
+
+    code = "BB-N001"
+
+
+class UnknownModule(NodeError, LookupError):
+    """`invoke` named a target that is not installed on this Node."""
+
+    code = "BB-N002"
+
+
+class UnknownInput(NodeError, LookupError):
+    """`invoke` gave an input that the target does not have, or no input at all."""
+
+    code = "BB-N003"
+
+
+class MissingExtra(NodeError, ImportError):
+    """A command or a Concrete needs an optional package. The message says which extra to install."""
+
+    code = "BB-N004"
+
+
+class UsageError(NodeError, ValueError):
+    """An argument of a public call has an illegal value. The message says which, and what is legal."""
+
+    code = "BB-N005"
+
+
+class RunFailed(NodeError):
+    """A run stopped before its last round: a round gave no output. The message quotes the failed Steps."""
+
+    code = "BB-N006"
+
+
+# --- a peer: bytes from outside are wrong (a Step inside poll) --------------------------------------------------------
+
+
+class RemoteError(BBError):
+    """What a peer sent is refused; the Node goes on."""
+
+    code = "BB-R000"
+
+
+class EnvelopeError(RemoteError):
+    """The bytes are not a legal Envelope."""
+
+    code = "BB-R001"
+
+
+class Truncated(EnvelopeError):
+    """The bytes end inside a field."""
+
+    code = "BB-R002"
+
+
+class CapExceeded(EnvelopeError):
+    """The Envelope is larger, or has more parts, than this Node accepts (`NodeConfig`)."""
+
+    code = "BB-R003"
+
+
+class VersionMismatch(EnvelopeError):
+    """The Envelope's schema version is not one that this release reads."""
+
+    code = "BB-R004"
+
+
+class PayloadError(RemoteError):
+    """A fill's payload does not decode to the type that it claims, or that its site expects."""
+
+    code = "BB-R005"
+
+
+class AddressError(RemoteError, ValueError):
+    """Text or bytes are not an address or a peer id."""
+
+    code = "BB-R006"
+
+
+class NotExported(RemoteError):
+    """A fill names a site that this Node does not export."""
+
+    code = "BB-R007"
+
+
+class UnexpectedResponse(RemoteError):
+    """A response belongs to no open request of this Node, or comes from a peer that was not asked."""
+
+    code = "BB-R008"
+
+
+class SourceMismatch(RemoteError):
+    """The sender that an Envelope names is not the peer that the transport has verified."""
+
+    code = "BB-R009"
+
+
+# --- a plugin ---------------------------------------------------------------------------------------------------------
+
+
+class PluginError(BBError):
+    """A plugin package is at fault; the message names distribution, version and entry point."""
+
+    code = "BB-P000"
+
+
+class PluginLoadError(PluginError):
+    """A plugin's entry point could not be imported or its hooks could not be called. Other plugins are not affected."""
+
+    code = "BB-P001"
+
+
+class DuplicateRegistration(PluginError):
+    """Two owners registered one name. Both are named; uninstall or block one of them."""
+
+    code = "BB-P002"
+
+
+class UnknownConcrete(PluginError, LookupError):
+    """No installed plugin registers a Concrete of that name."""
+
+    code = "BB-P003"
+
+
+class InvalidConcrete(PluginError, TypeError):
+    """A class is not a legal Concrete: no Role among its bases, or a method that differs from its Role's contract."""
+
+    code = "BB-P004"
+
+
+class RoleError(PluginError):
+    """A Concrete raised, or broke its Role's contract while running. The original error is the cause."""
+
+    code = "BB-P005"
+
+
+class ContributionRefused(RoleError, ValueError):
+    """An Aggregator refused a contribution: late, unknown, of another shape, or not finite."""
+
+    code = "BB-P006"
+
+
+class QuorumNotReached(RoleError):
+    """A collection closed with fewer contributions than `minimum`."""
+
+    code = "BB-P007"
+
+
+class DeadlinePassed(RoleError, TimeoutError):
+    """An op that answers later did not do so by its deadline."""
+
+    code = "BB-P008"
+
+
+# --- us ---------------------------------------------------------------------------------------------------------------
+
+
+class InternalError(BBError):
+    """An invariant of this project does not hold. Please report it with the message and, if you can, the program."""
+
+    code = "BB-I000"
+
+
+def all_errors() -> list[type[BBError]]:
+    """Every error class of this module, by code."""
+    found = [v for v in globals().values() if isinstance(v, type) and issubclass(v, BBError)]
+    return sorted((c for c in found if c is not BBError), key=lambda c: c.code)
