@@ -1,0 +1,48 @@
+"""Every hook that a plugin may implement: when it is called, how often, what it may do.
+
+A plugin is an importable module (or object) that an entry point of group `bytesandbrains` names:
+
+    [project.entry-points.bytesandbrains]
+    trimmed = "bb_trimmed.plugin"
+
+Its hooks are module-level functions marked with `hookimpl`, each optional. Hooks run once, when plugins are first needed
+(a compile, an install, a `bb` command), never inside a poll. They must be quick and import nothing heavy: registration
+takes `"module:Class"` strings, and the class is imported when a program binds it.
+
+A hook that raises stops that plugin alone: what it had registered is dropped, `bb plugins` shows the reason, and a
+program that needs one of its Concretes is told it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pluggy
+
+if TYPE_CHECKING:
+    from bb_core.registry import Registry, Suites
+
+PROJECT: Final = "bytesandbrains"
+"""Name of the pluggy project and of the entry-point group."""
+
+hookspec: Final = pluggy.HookspecMarker(PROJECT)
+hookimpl: Final = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def bb_register_concretes(registry: Registry) -> None:
+    """Register Concretes: `registry.add("mypkg.TrimmedMean", "mypkg.mean:TrimmedMean", role="aggregator")`.
+
+    The name is the stable one that artefacts carry, and begins with the package's own name. A name that is taken is an
+    error that names both owners.
+    """
+
+
+@hookspec
+def bb_register_suites(suites: Suites) -> None:
+    """Register benchmark suites: `suites.add("codec", "mypkg.bench.codec")`, a module of pytest-benchmark tests."""
+
+
+@hookspec
+def bb_register_commands(app: Any) -> None:
+    """Add commands to `bb`: `app.command("demo")(demo)` on a typer application. Called by the `bb` command only."""

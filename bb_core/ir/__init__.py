@@ -1,0 +1,1 @@
+"""The program as data: recorded nodes, and their form in ONNX."""

@@ -1,0 +1,115 @@
+"""From a recording to a ModelProto, and the top-level graph that makes it one that `onnx.checker` accepts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import onnx
+
+from bb_core import keys
+from bb_core import types as t
+from bb_core.ir.proto import make_node, set_metadata, set_value_types, type_to_proto
+from bb_core.ir.recorded import RecordedFunction, Recording
+from bb_core.ir.schemas import IR_VERSION, OPSET
+from bb_core.registry import Use, name_of
+from bb_core.types import Type
+from bb_core.version import __version__
+
+_OUR_OPSET_VERSION = 2
+
+
+def encode_recording(recording: Recording) -> onnx.ModelProto:
+    """Turn a recording into a model: a function for each Module, and a graph that calls the first."""
+    model = onnx.ModelProto()
+    model.ir_version = IR_VERSION
+    model.producer_name = "bytesandbrains"
+    model.producer_version = __version__
+    for recorded in recording.functions:
+        model.functions.append(_encode_function(recorded))
+    root = recording.functions[0]
+    set_graph(model, {root.name: (root.inputs, root.outputs)})
+    for path in sorted(recording.slots):
+        set_metadata(model, keys.SLOT_ROLE + path, recording.slots[path])
+    for path in sorted(recording.slot_classes):
+        set_metadata(model, keys.SLOT_CLASS + path, recording.slot_classes[path])
+    for path in sorted(recording.slot_defaults):
+        set_metadata(model, keys.SLOT_DEFAULT + path, _encode_default(recording.slot_defaults[path]))
+    return model
+
+
+def set_graph(
+    model: onnx.ModelProto, entries: Mapping[str, tuple[Mapping[str, Type], Mapping[str, Type]]]
+) -> None:
+    """Write the top-level graph: one call of each entry function, whose inputs and outputs are the graph's.
+
+    Names are prefixed with the function's when there is more than one entry. A function that only the wire reaches has
+    neither input nor output, and ONNX has no call of such a one; it stands among the functions alone.
+    """
+    graph = model.graph
+    graph.Clear()
+    graph.name = next(iter(entries))
+    for name, (inputs, outputs) in entries.items():
+        if not inputs and not outputs:
+            continue
+        prefix = f"{name}/" if len(entries) > 1 else ""
+        graph.node.append(
+            make_node(name, keys.MODULE, [prefix + i for i in inputs], [prefix + o for o in outputs], name, {}, {})
+        )
+        for values, infos in ((inputs, graph.input), (outputs, graph.output)):
+            for value, type_ in values.items():
+                info = infos.add()
+                info.name = prefix + value
+                info.type.CopyFrom(type_to_proto(_graph_type(type_)))
+    set_opsets(model)
+
+
+def _graph_type(type_: Type) -> Type:
+    """A graph's tensors must have a shape; one without is written as opaque."""
+    return t.TENSOR if type_.is_tensor and type_.shape is None else type_
+
+
+def set_opsets(model: onnx.ModelProto) -> None:
+    """State the opsets that the model and each function import, in order of domain."""
+    everywhere: set[str] = {keys.ONNX, keys.MODULE}
+    for function in model.functions:
+        used = {n.domain for n in function.node} | {keys.ONNX}
+        everywhere |= used
+        _import(function, used)
+    _import(model, everywhere)
+
+
+def _import(proto: Any, domains: Iterable[str]) -> None:
+    del proto.opset_import[:]
+    for domain in sorted(domains):
+        opset = proto.opset_import.add()
+        opset.domain = domain
+        opset.version = OPSET if domain == keys.ONNX else _OUR_OPSET_VERSION
+
+
+def _encode_function(recorded: RecordedFunction) -> onnx.FunctionProto:
+    function = onnx.FunctionProto()
+    function.name, function.domain = recorded.name, keys.MODULE
+    function.input.extend(recorded.inputs)
+    function.output.extend(recorded.outputs)
+    for node in recorded.nodes:
+        function.node.append(
+            make_node(
+                node.op_type,
+                node.domain,
+                list(node.inputs),
+                list(node.outputs),
+                node.name,
+                node.attributes,
+                node.metadata,
+            )
+        )
+    set_value_types(function, recorded.types)
+    return function
+
+
+def _encode_default(pinned: Use) -> str:
+    name = pinned.concrete if isinstance(pinned.concrete, str) else name_of(pinned.concrete)
+    config = pinned.config
+    return json.dumps({"concrete": name, "config": config}, sort_keys=True)

@@ -1,0 +1,52 @@
+"""The schemas of standard ONNX ops, as the `onnx` package has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Final
+
+import onnx
+from onnx import defs
+
+from bb_core.errors import MissingInput, UnknownPort, did_you_mean
+
+OPSET: Final = 21
+"""Opset of every artefact: fixed, so that the installed `onnx` does not change the program's bytes."""
+IR_VERSION: Final = 10
+
+
+@cache
+def _by_snake_name() -> dict[str, str]:
+    names = {s.name for s in defs.get_all_schemas() if s.domain == "" and not s.deprecated}
+    return {n.lower(): n for n in names}
+
+
+def onnx_op_named(snake: str) -> defs.OpSchema | None:
+    """Find a standard op by its name in snake case: `matmul` and `mat_mul`, `reduce_sum`, `gemm`."""
+    name = _by_snake_name().get(snake.replace("_", ""))
+    return schema_of(name) if name else None
+
+
+@cache
+def schema_of(op_type: str) -> defs.OpSchema | None:
+    """Return the schema that the artefacts' opset has of an op, or None."""
+    try:
+        return onnx.defs.get_schema(op_type, OPSET, "")
+    except onnx.defs.SchemaError:
+        return None
+
+
+def check_onnx_call(op_type: str, n_inputs: int, attributes: Iterable[str], where: str) -> None:
+    """Refuse a call of a standard op with the wrong number of inputs or an unknown attribute."""
+    schema = schema_of(op_type)
+    if schema is None:
+        raise UnknownPort(f"opset {OPSET} has no op {op_type}", where=where)
+    if not schema.min_input <= n_inputs <= schema.max_input:
+        most = "many" if schema.max_input > 1000 else schema.max_input
+        raise MissingInput(f"{op_type} was given {n_inputs} inputs", where=where, expected=f"{schema.min_input} to {most}")
+    for name in attributes:
+        if name not in schema.attributes:
+            raise UnknownPort(
+                f"{op_type} has no attribute {name!r}", where=where, hint=did_you_mean(name, schema.attributes)
+            )

@@ -1,0 +1,1 @@
+"""Ops: what the framework declares, one OpSpec each."""

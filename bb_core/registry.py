@@ -1,0 +1,199 @@
+"""Which Concretes there are, by stable name; and the decorators by which a class becomes one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from bb_core.errors import DuplicateRegistration, InvalidConcrete, PluginLoadError, UnknownConcrete, did_you_mean
+from bb_core.roles.contract import Role, roles_of, specs_of
+
+C = TypeVar("C", bound=type)
+
+_declared: dict[str, type[Role]] = {}
+"""Classes declared with `@concrete` in this process; a program may bind them without a plugin."""
+
+
+def concrete(name: str) -> Callable[[C], C]:
+    """Give a Concrete the stable name that artefacts carry, and check it against its Roles.
+
+    Args:
+        name: `package.Name`; unique among all installed packages.
+
+    Raises:
+        InvalidConcrete: no Role among the bases, or a method whose parameters differ from its Role's.
+        DuplicateRegistration: another class of this process has the name.
+    """
+
+    def declare(cls: C) -> C:
+        check_class(cls)
+        other = _declared.get(name)
+        if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise DuplicateRegistration(
+                f"the name {name!r} is declared by two classes",
+                where=f"{other.__module__}.{other.__qualname__} and {cls.__module__}.{cls.__qualname__}",
+            )
+        cls.__bb_name__ = name
+        _declared[name] = cls
+        return cls
+
+    return declare
+
+
+def depends(**slots: str) -> Callable[[C], C]:
+    """State which slots a Concrete reaches by `ctx.dependency`: `@depends(backend="compute")`, Role then slot."""
+
+    def declare(cls: C) -> C:
+        cls.dependencies = tuple(sorted(slots.items()))
+        return cls
+
+    return declare
+
+
+def check_class(cls: type) -> None:
+    """Refuse a class that no program could use."""
+    roles = roles_of(cls)
+    if not roles:
+        raise InvalidConcrete(
+            f"{cls.__name__} is no Concrete: it has no Role among its bases",
+            hint=f"write `class {cls.__name__}(bb.roles.Aggregator):`, or another of the eight Roles",
+        )
+    for role in roles:
+        for method_name in specs_of(role):
+            _check_method(cls, role, method_name)
+
+
+def _check_method(cls: type, role: type[Role], method_name: str) -> None:
+    ours, theirs = getattr(cls, method_name), getattr(role, method_name)
+    if ours is theirs:
+        return
+    given = list(inspect.signature(ours).parameters)
+    wanted = list(inspect.signature(theirs).parameters)
+    if given != wanted:
+        raise InvalidConcrete(
+            f"{cls.__name__}.{method_name} takes ({', '.join(given[1:])})",
+            expected=f"({', '.join(wanted[1:])}), as {role.__name__}.{method_name} declares",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A registered Concrete: where it is, what it fulfils, who registered it."""
+
+    name: str
+    target: str
+    role: str
+    owner: str
+
+
+@dataclass(slots=True)
+class Registry:
+    """Concretes by stable name. Plugins fill it; it is then frozen for the life of the process."""
+
+    owner: str = ""
+    _entries: dict[str, Entry] = field(default_factory=dict)
+
+    def add(self, name: str, target: str, *, role: str) -> None:
+        """Register a Concrete without importing it.
+
+        Args:
+            name: Stable name, beginning with the package's.
+            target: `"module:Class"`.
+            role: Role name, such as `"aggregator"`.
+        """
+        other = self._entries.get(name)
+        if other is not None:
+            raise DuplicateRegistration(
+                f"the Concrete {name!r} is registered twice",
+                where=f"{other.owner} and {self.owner}",
+                hint="uninstall one of the two, or name it in BB_DISABLE_PLUGINS",
+            )
+        if ":" not in target:
+            raise InvalidConcrete(f"the target of {name!r} is {target!r}", expected='"module:Class"')
+        self._entries[name] = Entry(name, target, role, self.owner)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(sorted(self._entries.values(), key=lambda e: e.name))
+
+    def find(self, name: str) -> Entry | None:
+        """Return the entry of a name, or None."""
+        return self._entries.get(name)
+
+    def take(self, other: Registry) -> None:
+        """Add all of another registry's entries, or none."""
+        for entry in other:
+            if entry.name in self._entries:
+                first = self._entries[entry.name]
+                raise DuplicateRegistration(
+                    f"the Concrete {entry.name!r} is registered twice",
+                    where=f"{first.owner} and {entry.owner}",
+                    hint="uninstall one of the two, or name it in BB_DISABLE_PLUGINS",
+                )
+        self._entries.update(other._entries)
+
+    def resolve(self, name: str, failures: Mapping[str, str] = MappingProxyType({})) -> type[Role]:
+        """Import and return the Concrete of a name.
+
+        Raises:
+            UnknownConcrete: nobody registers it; the message quotes plugins that failed to load.
+            PluginLoadError: its module cannot be imported.
+        """
+        entry = self._entries.get(name)
+        if entry is None:
+            if name in _declared:
+                return _declared[name]
+            hint = did_you_mean(name, [*self._entries, *_declared])
+            if failures:
+                hint += "; plugins that failed: " + "; ".join(f"{k}: {v}" for k, v in sorted(failures.items()))
+            raise UnknownConcrete(f"no plugin registers the Concrete {name!r}", hint=hint, name=name)
+        module_name, _, attribute = entry.target.partition(":")
+        try:
+            cls = getattr(import_module(module_name), attribute)
+        except Exception as error:
+            raise PluginLoadError(
+                f"{entry.owner} registers {name!r} as {entry.target}, which cannot be imported",
+                hint=f"{type(error).__name__}: {error}",
+            ) from error
+        check_class(cls)
+        return cls  # type: ignore[no-any-return]  # check_class has proved that it is a Role's subclass
+
+
+@dataclass(slots=True)
+class Suites:
+    """Benchmark suites by name: modules of pytest-benchmark tests."""
+
+    owner: str = ""
+    modules: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, module: str) -> None:
+        """Register a suite."""
+        if name in self.modules:
+            raise DuplicateRegistration(f"the benchmark suite {name!r} is registered twice", where=self.owner)
+        self.modules[name] = module
+
+
+def name_of(cls: type) -> str:
+    """Return a Concrete's stable name."""
+    name = vars(cls).get("__bb_name__")
+    if name is None:
+        raise InvalidConcrete(
+            f"{cls.__name__} has no stable name", hint=f'decorate it: @bb.concrete("mypackage.{cls.__name__}")'
+        )
+    return str(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A Concrete with its configuration, to be bound to a slot. Made by `use`."""
+
+    concrete: type[Role] | str
+    config: Any = None
+
+
+def use(concrete: type[Role] | str, /, **config: Any) -> Use:
+    """Name a Concrete (the class, or its stable name) and its configuration: `use(FedAvg, quorum=3)`."""
+    return Use(concrete, config or None)

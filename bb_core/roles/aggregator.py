@@ -1,0 +1,213 @@
+"""Aggregator: makes one update of many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from bb_core import keys
+from bb_core.errors import ContributionRefused, QuorumNotReached
+from bb_core.ids import PeerId
+from bb_core.ops.spec import Answer
+from bb_core.roles.context import Context, Later
+from bb_core.roles.contract import Count, Duration, Role, op
+from bb_core.values import PeerList, Record, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """One peer's update, as it came."""
+
+    source: PeerId
+    update: Tensor
+    stats: Record
+
+
+@dataclass(slots=True)
+class _Round:
+    """An open collection."""
+
+    later: Later | None
+    requests: tuple[int, ...]
+    cohort: frozenset[PeerId]
+    quorum: int
+    minimum: int
+
+
+class Aggregator(Role):
+    """Gather the updates of a cohort, then combine them.
+
+    The base class does the gathering, which is the same for every rule: a Concrete overrides `combine`, and `accept` when
+    it wants to refuse more than what is malformed. A contribution is keyed by request and source: one that comes twice
+    replaces the first, and the order in which they come does not matter, for `combine` gets them in order of peer id.
+
+    Lifecycle: contribute* · collect (one at a time; contributions may come before it) · aggregate · the next round.
+
+    Shape:
+        update (d,) of every contribution alike   d = parameters
+    """
+
+    role: ClassVar[str] = keys.AGGREGATOR
+
+    @dataclass(frozen=True, slots=True)
+    class Config:
+        """How many contributions a round needs, unless `collect` says otherwise."""
+
+        quorum: int | None = None
+        """Close the round as soon as this many are in; None: the whole cohort."""
+        minimum: int = 1
+        """Fewer than this at the deadline is a missed quorum."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self._waiting: dict[int, dict[PeerId, Contribution]] = {}
+        self._round: _Round | None = None
+        self._closed: list[Contribution] = []
+
+    # --- ops ----------------------------------------------------------------------------------------------------------
+
+    @op("Contribute", answer=Answer.NOW)
+    def contribute(self, ctx: Context, update: Tensor, stats: Record) -> None:
+        """Add one peer's update to its round; a duplicate replaces, a malformed or non-finite one is refused."""
+        contribution = Contribution(ctx.source, update, stats)
+        self.accept(ctx, contribution)
+        self._waiting.setdefault(ctx.request, {})[ctx.source] = contribution
+        if self._round is not None:
+            self._close_when_full(ctx)
+
+    @op("Collect", answer=Answer.NETWORK)
+    def collect(
+        self,
+        ctx: Context,
+        cohort: PeerList,
+        quorum: Count | None = None,
+        minimum: Count | None = None,
+        deadline: Duration | None = None,
+    ) -> None:
+        """Answer when the cohort, the quorum or the deadline is in; fewer than `minimum` is a missed quorum."""
+        if self._round is not None:
+            raise ContributionRefused(
+                "a collection is open on this Aggregator already",
+                expected="one round at a time",
+                hint="give each concurrent round its own Aggregator slot",
+            )
+        config = self.config
+        wanted = config.quorum if quorum is None else int(quorum)
+        self._round = _Round(
+            None,
+            tuple(ctx.requests),
+            frozenset(cohort),
+            len(cohort) if wanted is None else min(wanted, len(cohort)),
+            config.minimum if minimum is None else int(minimum),
+        )
+        if self._is_full(self._round):
+            self._close(ctx)
+            return None
+        self._round.later = ctx.later(None if deadline is None else int(deadline), self._close_at_deadline)
+        return self._round.later  # type: ignore[return-value]  # a Later stands for the promised output
+
+    @op("Aggregate", outputs="params stats", answer=Answer.LATER)
+    def aggregate(self, ctx: Context) -> tuple[Tensor, Record]:
+        """Combine what the last closed collection gathered."""
+        if not self._closed:
+            raise ContributionRefused(
+                "there is nothing to aggregate", expected="a collection that has closed", hint="wire after=collect(...)"
+            )
+        gathered, self._closed = self._closed, []
+        return self.combine(ctx, gathered)
+
+    @op("Reset", answer=Answer.NOW)
+    def reset(self, ctx: Context) -> None:
+        """Forget every contribution; an open collection fails."""
+        self._waiting.clear()
+        self._closed = []
+        if self._round is not None and self._round.later is not None:
+            self._round.later.fail(QuorumNotReached("the Aggregator was reset while it collected"))
+        self._round = None
+
+    # --- for a Concrete to override -----------------------------------------------------------------------------------
+
+    def combine(self, ctx: Context, contributions: list[Contribution]) -> tuple[Tensor, Record]:
+        """Make one update of many; `contributions` is never empty and in order of peer id."""
+        raise NotImplementedError
+
+    def accept(self, ctx: Context, contribution: Contribution) -> None:
+        """Raise `ContributionRefused` for an update that must not count. The base refuses what is not finite."""
+        update = contribution.update
+        if not np.issubdtype(update.dtype, np.floating):
+            raise ContributionRefused(f"an update has elements of type {update.dtype}", expected="floating point")
+        first = self._closed[0] if self._closed else next(
+            (c for by_peer in self._waiting.values() for c in by_peer.values()), None
+        )
+        if first is not None and first.update.shape != update.shape:
+            raise ContributionRefused(
+                f"an update of shape {update.shape} came into a round of shape {first.update.shape}",
+                source=contribution.source,
+            )
+        if not is_finite(update):
+            raise ContributionRefused(f"an update from {contribution.source} holds NaN or infinity")
+
+    # --- the round ----------------------------------------------------------------------------------------------------
+
+    def _gathered(self, open_round: _Round) -> dict[PeerId, Contribution]:
+        found: dict[PeerId, Contribution] = {}
+        for request in (*open_round.requests, 0):
+            for source, contribution in self._waiting.get(request, {}).items():
+                if source in open_round.cohort or request == 0:
+                    found[source] = contribution
+        return found
+
+    def _is_full(self, open_round: _Round) -> bool:
+        return len(self._gathered(open_round)) >= open_round.quorum
+
+    def _close_when_full(self, ctx: Context) -> None:
+        if self._round is not None and self._is_full(self._round):
+            later = self._round.later
+            self._close(ctx)
+            if later is not None:
+                later.complete()
+
+    @final
+    def _close_at_deadline(self, ctx: Context) -> None:
+        open_round = self._round
+        if open_round is None or open_round.later is None:
+            return
+        later, count = open_round.later, len(self._gathered(open_round))
+        self._close(ctx)
+        if count < open_round.minimum:
+            later.fail(
+                QuorumNotReached(
+                    f"{count} of {len(open_round.cohort)} peers had answered at the deadline",
+                    expected=f"at least {open_round.minimum}",
+                    hint="raise the deadline, or lower `minimum`",
+                    received=count,
+                    cohort=len(open_round.cohort),
+                )
+            )
+        else:
+            later.complete()
+
+    def _close(self, ctx: Context) -> None:
+        open_round = self._round
+        if open_round is None:
+            return
+        gathered = self._gathered(open_round)
+        self._closed = [gathered[source] for source in sorted(gathered)]
+        for request in (*open_round.requests, 0):
+            self._waiting.pop(request, None)
+        self._round = None
+        ctx.close(open_round.requests)
+
+
+def is_finite(array: Tensor) -> bool:
+    """Whether no element is NaN or infinite.
+
+    One pass without a temporary: a sum of squares is finite exactly when no element is NaN or infinite, unless it
+    overflows; only then the elements are looked at one by one.
+    """
+    flat = array.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = float(np.dot(flat, flat))
+    return bool(np.isfinite(total)) or bool(np.isfinite(flat).all())

@@ -1,0 +1,32 @@
+"""Backend: computes ONNX ops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from bb_core import keys
+from bb_core.roles.contract import Role
+
+
+class Backend(Role):
+    """Compute `ai.onnx` ops on numpy arrays.
+
+    A Backend keeps nothing between calls, so its ops need no order and its slot no claim. The engine asks for each
+    kernel once, at install, and calls it directly from then on.
+
+    Attributes:
+        ops: Names of the ONNX ops that it has; the compiler refuses a program that records another.
+    """
+
+    role: ClassVar[str] = keys.BACKEND
+    stateful: ClassVar[bool] = False
+    ops: ClassVar[frozenset[str]] = frozenset()
+
+    def kernel(self, name: str, attributes: Mapping[str, Any]) -> Callable[..., Any]:
+        """Return a callable that takes an op's inputs (None for an absent one) and returns its output, or a tuple."""
+        raise NotImplementedError
+
+    def primitive(self, name: str) -> Callable[..., Any]:
+        """Return an in-place training kernel: arrays in, results written to the arrays that are passed for them."""
+        raise NotImplementedError
