@@ -1,0 +1,55 @@
+"""Pass 10."""
+
+from __future__ import annotations
+
+import onnx
+
+from bb_core import keys
+from bb_core import types as t
+from bb_core.compiler.state import State
+from bb_core.errors import SiteCollision
+from bb_core.ids import component_id, site_id
+from bb_core.ir.entries import is_recv
+from bb_core.ir.proto import attribute, set_attribute, source_of, value_types
+
+
+def analyze_wire_edges(model: onnx.ModelProto, state: State) -> None:
+    """Give every value that crosses the network its destination: a 64-bit hash of function and port.
+
+    Sender and receiver work it out from the artefact alone, so they agree without ever having met.
+
+    Needs: partitions. Leaves: `sites` on Sends and Recvs, `kinds` (type names) on both. Fails with: SiteCollision.
+    """
+    taken: dict[int, str] = {}
+    edges: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {}
+    for function in model.functions:
+        types = value_types(function)
+        for node in function.node:
+            if not is_recv(node):
+                continue
+            sites = tuple(site_id(function.name, port) for port in attribute(node, keys.PORTS))
+            kinds = tuple(types.get(v, t.ANY).denotation for v in node.output[1:])
+            for site, port in zip(sites, attribute(node, keys.PORTS), strict=True):
+                _claim(taken, site, f"{function.name}: {port}", source_of(node), state)
+            edges[attribute(node, keys.EDGE)] = (tuple(_signed(s) for s in sites), kinds)
+    for function in model.functions:
+        for node in function.node:
+            if node.domain == keys.WIRE:
+                sites_signed, kinds = edges[attribute(node, keys.EDGE)]
+                set_attribute(node, keys.SITES, sites_signed)
+                set_attribute(node, keys.KINDS, kinds)
+    components: dict[int, str] = {}
+    for path in sorted(state.bound):
+        _claim(components, component_id(path), path, "", state)
+
+
+def _claim(taken: dict[int, str], number: int, owner: str, where: str, state: State) -> None:
+    if number in taken and taken[number] != owner:
+        state.add(
+            SiteCollision(f"{owner!r} and {taken[number]!r} hash to {number:#x}", where=where, hint="rename one of them")
+        )
+    taken[number] = owner
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 64) if number >> 63 else number

@@ -1,0 +1,191 @@
+"""Pass 9."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import onnx
+
+from bb_core import keys
+from bb_core.compiler.state import Bound, State, slots_touched
+from bb_core.configs import make_config
+from bb_core.errors import (
+    BBError,
+    CompileError,
+    MissingCapability,
+    RoleMismatch,
+    UnboundDependency,
+    UnboundSlot,
+    UnknownSlot,
+    UnknownTarget,
+    did_you_mean,
+)
+from bb_core.ir.proto import metadata, source_of
+from bb_core.ops.table import find_spec
+from bb_core.registry import Use, check_class, name_of
+from bb_core.roles.backend import Backend
+from bb_core.roles.contract import Role, implements, roles_of
+
+
+def resolve_slots(model: onnx.ModelProto, state: State) -> None:
+    """Bind a Concrete to every slot that the wanted targets use, and check that it can do what the program asks of it.
+
+    Needs: partitions. Leaves: bindings, with the dependencies of each Concrete. Fails with: UnboundSlot, UnknownSlot,
+    RoleMismatch, MissingCapability, UnboundDependency, ConfigError, UnknownTarget.
+    """
+    targets = _targets(model, state)
+    roles = {k.removeprefix(keys.SLOT_ROLE): v for k, v in metadata(model).items() if k.startswith(keys.SLOT_ROLE)}
+    wanted = {s for f in model.functions if f.name in targets for n in f.node for s in slots_touched(n)}
+    for path in sorted(roles):
+        _bind(path, roles[path], path in wanted, model, state)
+    _bind_dependencies(model, state)
+    known = set(state.bound)
+    for path in sorted(set(state.given) - known):
+        state.add(UnknownSlot(f"the program has no slot {path!r}", hint=did_you_mean(path, known)))
+    for path in sorted(state.late - known):
+        state.add(UnknownSlot(f"late= names {path!r}, and the program has no such slot", hint=did_you_mean(path, known)))
+    for function in model.functions:
+        for node in function.node:
+            _check_capability(node, state)
+
+
+def _targets(model: onnx.ModelProto, state: State) -> set[str]:
+    names = [f.name for f in model.functions]
+    for target in state.targets or ():
+        if target not in names:
+            state.add(UnknownTarget(f"the program has no target {target!r}", hint=did_you_mean(target, names)))
+    return set(names if state.targets is None else state.targets)
+
+
+def _bind(path: str, role: str, wanted: bool, model: onnx.ModelProto, state: State) -> None:
+    given = state.given.get(path) or _pinned(model, path)
+    if given is None:
+        if wanted and path not in state.late:
+            state.add(
+                UnboundSlot(
+                    f"the {role} slot {path!r} has no Concrete",
+                    where=_first_use(model, path),
+                    hint=f"bind one: Compiler().bind({{{path!r}: ...}}); known: {_fitting(role, state)}",
+                )
+            )
+        state.bound[path] = Bound(role)
+        return
+    state.bound[path] = _bound(path, role, given, state)
+
+
+def _bound(path: str, role: str, given: Use, state: State) -> Bound:
+    try:
+        cls = state.plugins.resolve(given.concrete) if isinstance(given.concrete, str) else given.concrete
+        check_class(cls)
+        name = given.concrete if isinstance(given.concrete, str) else name_of(cls)
+        config = None if given.config is None else make_config(cls, given.config, path)
+    except BBError as error:
+        state.add(_as_compile_error(error, path))
+        return Bound(role)
+    fulfilled = [r.role for r in roles_of(cls)]
+    if role not in fulfilled:
+        state.add(
+            RoleMismatch(
+                f"{cls.__name__} was bound to the {role} slot {path!r}",
+                expected=f"a Concrete of Role {role}",
+                hint=f"{cls.__name__} is of Role {', '.join(fulfilled)}; known {role}s: {_fitting(role, state)}",
+            )
+        )
+        return Bound(role)
+    return Bound(role, cls, name, config)
+
+
+def _as_compile_error(error: BBError, path: str) -> CompileError:
+    if isinstance(error, CompileError):
+        return error
+    wrapped = UnboundSlot(f"the slot {path!r} cannot be bound: {error.message}", where=error.where, hint=error.hint)
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _pinned(model: onnx.ModelProto, path: str) -> Use | None:
+    text = metadata(model).get(keys.SLOT_DEFAULT + path)
+    if text is None:
+        return None
+    pinned = json.loads(text)
+    return Use(pinned["concrete"], pinned["config"])
+
+
+def _bind_dependencies(model: onnx.ModelProto, state: State) -> None:
+    """Find the slot that serves each dependency: the name itself, nearest enclosing scope first."""
+    queue = sorted(state.bound)
+    for path in queue:
+        bound = state.bound[path]
+        for role, name in bound.concrete.dependencies if bound.concrete else ():
+            found = next((p for p in _scopes(path, name) if p in state.given or p in state.bound), None)
+            if found is not None and found not in state.bound:
+                state.bound[found] = _bound(found, role, state.given[found], state)
+                queue.append(found)
+            if found is None and not any(p in state.late for p in _scopes(path, name)):
+                state.add(
+                    UnboundDependency(
+                        f"{_title(bound.concrete)} in slot {path!r} needs a {role} as {name!r}",
+                        where=_first_use(model, path),
+                        hint=f"bind one: Compiler().bind({{{name!r}: ...}}); known: {_fitting(role, state)}",
+                    )
+                )
+            elif found is None:
+                late = next(p for p in _scopes(path, name) if p in state.late)
+                state.bound[late] = Bound(role)
+                bound.dependencies[name] = late
+            else:
+                if state.bound[found].role != role:
+                    state.add(
+                        UnboundDependency(
+                            f"{_title(bound.concrete)} in slot {path!r} needs a {role} as {name!r}",
+                            expected=f"{found!r} to be a {role}; it is a {state.bound[found].role}",
+                        )
+                    )
+                bound.dependencies[name] = found
+
+
+def _scopes(path: str, name: str) -> Iterator[str]:
+    scope = path.split(".")[:-1]
+    while scope:
+        yield ".".join([*scope, name])
+        scope.pop()
+    yield name
+
+
+def _check_capability(node: onnx.NodeProto, state: State) -> None:
+    path = metadata(node).get(keys.SLOT)
+    bound = state.bound.get(path) if path else None
+    if bound is None or bound.concrete is None:
+        return
+    if node.domain == keys.ONNX:
+        if issubclass(bound.concrete, Backend) and node.op_type not in bound.concrete.ops:
+            state.add(
+                MissingCapability(
+                    f"{bound.concrete.__name__} has no kernel for {node.op_type}",
+                    where=source_of(node),
+                    hint=f"it has: {', '.join(sorted(bound.concrete.ops))}",
+                )
+            )
+        return
+    spec = find_spec(node.domain, node.op_type)
+    if spec is not None and spec.method and not implements(bound.concrete, spec.method):
+        state.add(
+            MissingCapability(
+                f"{bound.concrete.__name__} does not implement {spec.method}",
+                where=source_of(node),
+                hint=f"bind another {bound.role} to {path!r}, or implement the method",
+            )
+        )
+
+
+def _first_use(model: onnx.ModelProto, path: str) -> str:
+    return next((source_of(n) for f in model.functions for n in f.node if path in slots_touched(n)), "")
+
+
+def _fitting(role: str, state: State) -> str:
+    return ", ".join(e.name for e in state.plugins.registry if e.role == role) or "none installed"
+
+
+def _title(concrete: type[Role] | None) -> str:
+    return concrete.__name__ if concrete else "a late Concrete"

@@ -1,0 +1,42 @@
+"""Pass 17."""
+
+from __future__ import annotations
+
+import onnx
+
+from bb_core.compiler.state import State
+from bb_core.errors import UnreachableOp
+from bb_core.ir.entries import entries_of, is_constant, is_recv
+from bb_core.ir.proto import source_of
+
+
+def validate_runtime_complete(model: onnx.ModelProto, state: State) -> None:
+    """Check that every op can run: some entry must bring all of its inputs together.
+
+    Values pass from one Frame to another only through a component, the bus or the wire; an op that reads what an invoke
+    gives and what an Envelope brings would wait for ever.
+
+    Needs: partitions, sites. Leaves: the program as it was. Fails with: UnreachableOp.
+    """
+    for function in model.functions:
+        entries = entries_of(function)
+        reached = {i for e in entries for i in e.ops}
+        for i, node in enumerate(function.node):
+            if i in reached or is_constant(node) or is_recv(node):
+                continue
+            state.add(_error(function, node, [e.name for e in entries]))
+
+
+def _error(function: onnx.FunctionProto, node: onnx.NodeProto, entries: list[str]) -> UnreachableOp:
+    if not any(node.input):
+        return UnreachableOp(
+            f"nothing ever starts {node.op_type} in {function.name}: it has no input, and no one reads what it gives",
+            where=source_of(node),
+            hint="give it `after=` a value that it should follow",
+        )
+    return UnreachableOp(
+        f"the inputs of {node.op_type} in {function.name} never arrive together",
+        where=source_of(node),
+        expected=f"all inputs from one entry of the function; its entries are: {', '.join(entries) or 'none'}",
+        hint="keep the early value in a component (an Aggregator, an Index), or send it along",
+    )

@@ -1,0 +1,42 @@
+"""The cheap check between passes: every value has one producer that comes before its readers, every node a name."""
+
+from __future__ import annotations
+
+import onnx
+
+from bb_core.errors import InternalError, MalformedProgram
+from bb_core.ir.proto import source_of
+
+
+def problems(function: onnx.FunctionProto) -> list[MalformedProgram]:
+    """Return what is wrong with a function's dataflow."""
+    found: list[MalformedProgram] = []
+    written = set(function.input)
+    names: set[str] = set()
+    for node in function.node:
+        for value in node.input:
+            if value and value not in written:
+                found.append(
+                    MalformedProgram(
+                        f"{node.op_type} reads {value!r}, which nothing before it produces", where=source_of(node)
+                    )
+                )
+        for value in node.output:
+            if value and value in written:
+                found.append(MalformedProgram(f"the value {value!r} is produced twice", where=source_of(node)))
+            written.add(value)
+        if not node.name or node.name in names:
+            found.append(MalformedProgram(f"the node name {node.name!r} is empty or not unique", where=source_of(node)))
+        names.add(node.name)
+    for value in function.output:
+        if value not in written:
+            found.append(MalformedProgram(f"the output {value!r} of {function.name} is never produced"))
+    return found
+
+
+def verify(model: onnx.ModelProto, after: str) -> None:
+    """Refuse to go on after a pass that left a broken program: that is a mistake of the pass, not of the author."""
+    for function in model.functions:
+        found = problems(function)
+        if found:
+            raise InternalError(f"the pass {after} left {function.name} broken: {found[0].message}", where=found[0].where)
