@@ -1,0 +1,47 @@
+"""The address book: known peers, how to reach them, and which class they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bb_core.ids import PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPeer:
+    """One entry."""
+
+    addresses: tuple[bytes, ...] = ()
+    peer_class: str = ""
+
+
+class AddressBook:
+    """Peers by id. Reading it gives them in order of id."""
+
+    def __init__(self) -> None:
+        self._peers: dict[PeerId, KnownPeer] = {}
+        self._sorted: dict[str | None, tuple[PeerId, ...]] = {}
+
+    def add(self, peer: PeerId, addresses: Sequence[bytes], peer_class: str) -> None:
+        """Add a peer, or replace what was known of it."""
+        self._peers[peer] = KnownPeer(tuple(addresses), peer_class)
+        self._sorted.clear()
+
+    def forget(self, peer: PeerId) -> None:
+        """Remove a peer; an unknown one is no error."""
+        self._peers.pop(peer, None)
+        self._sorted.clear()
+
+    def addresses(self, peer: PeerId) -> tuple[bytes, ...]:
+        """Return how to reach a peer; empty when that is not known."""
+        known = self._peers.get(peer)
+        return known.addresses if known else ()
+
+    def peers(self, peer_class: str | None) -> tuple[PeerId, ...]:
+        """Return the peers of a class, or all, in order of id."""
+        found = self._sorted.get(peer_class)
+        if found is None:
+            found = tuple(sorted(p for p, k in self._peers.items() if peer_class in (None, k.peer_class)))
+            self._sorted[peer_class] = found
+        return found

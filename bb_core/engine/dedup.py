@@ -1,0 +1,26 @@
+"""The duplicate gate: a bounded memory of what has been received."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+WINDOW: Final = 8192
+"""How many arrivals are remembered; the oldest is forgotten first."""
+
+
+class Seen:
+    """Remembers arrivals by (source, kind, request, site)."""
+
+    def __init__(self, window: int = WINDOW) -> None:
+        self._window = window
+        self._keys: OrderedDict[tuple[bytes, int, int, int], None] = OrderedDict()
+
+    def before(self, key: tuple[bytes, int, int, int]) -> bool:
+        """Say whether this has arrived before, and remember it."""
+        if key in self._keys:
+            return True
+        self._keys[key] = None
+        if len(self._keys) > self._window:
+            self._keys.popitem(last=False)
+        return False

@@ -1,0 +1,183 @@
+"""`Engine`, the inside of a Node: components, open Frames, and the services that ops share."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import blake2b
+from typing import Any
+
+from bb_core.engine import receiving
+from bb_core.engine.address_book import AddressBook
+from bb_core.engine.answers import Promised
+from bb_core.engine.context import OpContext
+from bb_core.engine.dedup import Seen
+from bb_core.engine.dispatch import Dispatcher, Frame, Handler
+from bb_core.engine.handlers import bind_function
+from bb_core.engine.program import EntryPlan, Export, FunctionProgram, Program
+from bb_core.engine.receiving import Inbound
+from bb_core.engine.requests import Requests
+from bb_core.engine.timers import Timers
+from bb_core.errors import BBError, DeadlinePassed, QuorumNotReached, RoleError
+from bb_core.ids import ExecId, PeerId
+from bb_core.steps import OpFailed, QuorumMissed, Step
+from bb_core.wire.limits import WireLimits
+
+
+class Engine:
+    """Runs the targets that a Node has installed. It does no IO and has no clock: `now` is set by the Node.
+
+    Invariants:
+        * `steps` holds what has happened since the last poll, in order of cause;
+        * nothing that a peer or a Concrete does raises out of `run`.
+    """
+
+    def __init__(
+        self,
+        peer_id: PeerId,
+        addresses: tuple[bytes, ...],
+        program: Program,
+        components: dict[str, Any],
+        *,
+        seed: int,
+        incarnation: int,
+        limits: WireLimits,
+        clock: Callable[[], int] | None,
+    ) -> None:
+        self.peer_id = peer_id
+        self.addresses = addresses
+        self.program = program
+        self.components = components
+        self.seed = seed
+        self.limits = limits
+        self.now = 0
+        self.steps: list[Step] = []
+        self.address_book = AddressBook()
+        self.requests = Requests(peer_id, incarnation)
+        self.timers = Timers()
+        self.seen = Seen()
+        self.exports: dict[int, Export] = {}
+        self.answers: deque[tuple[Promised, Any, BaseException | None]] = deque()
+        self.wake: Callable[[], None] | None = None
+        self.dispatcher = Dispatcher(OpContext(self), self, clock)
+        self._functions: dict[str, tuple[FunctionProgram, list[Handler]]] = {}
+        self._frames = 0
+        self._invokes = 0
+
+    def install(self, target: str) -> None:
+        """Bind a target's ops and export its sites."""
+        function = self.program.functions[target]
+        self._functions[target] = (function, bind_function(self, function))
+        self.exports.update({s: e for s, e in self.program.exports.items() if e.function == target})
+
+    def next_exec(self) -> ExecId:
+        """Give out the id of the next Frame."""
+        self._frames += 1
+        return ExecId(self._frames)
+
+    def handlers(self) -> Iterator[Handler]:
+        """All bound ops."""
+        for _, handlers in self._functions.values():
+            yield from handlers
+
+    # --- what begins Frames -------------------------------------------------------------------------------------------
+
+    def begin_invoke(self, target: str, exec_id: ExecId, inputs: Mapping[str, Any]) -> None:
+        """Begin the Frame of an invoke."""
+        function, _ = self._functions[target]
+        self._invokes += 1
+        origin = _origin(b"invoke", target, self._invokes)
+        plan = function.invoke_plan(list(inputs))
+        self._begin(target, plan, exec_id, None, origin, [(function.inputs[n], v) for n, v in inputs.items()])
+
+    def receive(self, data: Any, source: PeerId) -> None:
+        """Take in an Envelope's bytes."""
+        receiving.receive(self, data, source)
+
+    def begin_received(self, target: str, edge: str, inbound: Inbound, written: list[tuple[int, Any]]) -> None:
+        """Begin the one Frame of an Envelope's values for one function."""
+        function, _ = self._functions[target]
+        origin = _origin(inbound.source.raw + bytes((inbound.kind,)), f"{target}/{edge}", inbound.request)
+        self._begin(target, function.entries[edge], self.next_exec(), inbound, origin, written)
+
+    def _begin(
+        self,
+        target: str,
+        plan: EntryPlan,
+        exec_id: ExecId,
+        inbound: Inbound | None,
+        origin: bytes,
+        seeds: list[tuple[int, Any]],
+    ) -> None:
+        function, handlers = self._functions[target]
+        self.dispatcher.begin(
+            function.table, handlers, exec_id, inbound, origin, plan.claims, plan.exclusive_ops, seeds, plan.starts
+        )
+
+    # --- answers that come later --------------------------------------------------------------------------------------
+
+    def post(self, promised: Promised, result: Any, error: BaseException | None) -> None:
+        """Take in the answer of a Later, from any thread."""
+        self.answers.append((promised, result, error))
+        if self.wake is not None:
+            self.wake()
+
+    def arm(self, promised: Promised, when: int, title: str) -> None:
+        """Set the deadline of a Later."""
+        self.timers.set(when, lambda: self._deadline(promised, title), f"deadline of {title}")
+
+    def _deadline(self, promised: Promised, title: str) -> None:
+        if not promised.is_open or promised.frame.ended:
+            return
+        if promised.on_deadline is not None:
+            context = self.dispatcher.context
+            context.enter(promised.frame, promised.op, promised.frame.handlers[promised.op])
+            try:
+                promised.on_deadline(context)
+            except Exception as error:  # a Concrete may raise anything
+                promised.fail(error)
+        if promised.is_open:
+            promised.fail(DeadlinePassed(f"{title} did not answer by its deadline"))
+
+    def take_answers(self) -> bool:
+        """Write the outputs of Laters that have been answered. Returns whether there were any."""
+        took = False
+        while self.answers:
+            promised, result, error = self.answers.popleft()
+            frame, op = promised.frame, promised.op
+            if not promised.parked or frame.ended:
+                continue
+            took = True
+            if error is None:
+                self.dispatcher.answer(frame, op, result, promised.network)
+            else:
+                self.failed(frame, op, frame.handlers[op], error)
+                self.dispatcher.abandon(frame, op, promised.network)
+        return took
+
+    # --- what the dispatcher asks for ---------------------------------------------------------------------------------
+
+    def failed(self, frame: Frame, op: int, handler: Handler, error: BaseException) -> None:
+        """Report an op that raised, or failed its Later."""
+        info = handler.info
+        blamed = error if isinstance(error, BBError) else _blame(info.title, error)
+        target, exec_id = frame.table.name, ExecId(frame.exec_id)
+        if isinstance(blamed, QuorumNotReached):
+            received, cohort = blamed.fields.get("received", 0), blamed.fields.get("cohort", 0)
+            self.steps.append(QuorumMissed(target, info.slot, info.source, exec_id, received, cohort, blamed))
+        else:
+            self.steps.append(OpFailed(target, info.op_type, info.slot, info.source, exec_id, blamed))
+
+    def ended(self, frame: Frame) -> None:
+        """A Frame has ended: requests that it leaves open live on to their delivery deadline."""
+
+
+def _blame(title: str, error: BaseException) -> RoleError:
+    blamed = RoleError(f"{title} raised {type(error).__name__}: {error}")
+    blamed.__cause__ = error
+    return blamed
+
+
+def _origin(what: bytes, name: str, number: int) -> bytes:
+    """Name what began a Frame, as 16 bytes; part of the key of its random numbers."""
+    return blake2b(what + b"\0" + name.encode() + b"\0" + number.to_bytes(8, "big"), digest_size=16).digest()

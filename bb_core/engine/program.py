@@ -1,0 +1,244 @@
+"""From an artefact to flat tables: what all Nodes that install it share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+
+from bb_core import keys
+from bb_core import types as t
+from bb_core.engine.dispatch import Table
+from bb_core.errors import InstallError
+from bb_core.ir.entries import INVOKE, entries_of, entry_for, is_constant, is_recv
+from bb_core.ir.passport import digest_of
+from bb_core.ir.proto import attribute, attributes, data_inputs, metadata, source_of, value_types
+from bb_core.ops.spec import Answer, OpSpec
+from bb_core.ops.table import find_spec
+from bb_core.roles import ROLES
+from bb_core.types import python_class
+from bb_core.version import ARTEFACT_FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class OpInfo:
+    """What is said of an op when it is bound, and when it fails."""
+
+    name: str
+    op_type: str
+    domain: str
+    source: str
+    slot: str
+    spec: OpSpec | None
+    attributes: dict[str, Any]
+    touched: tuple[str, ...]
+    exclusive: bool
+    output_classes: tuple[type | None, ...]
+    output_ports: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """Name the op for a message."""
+        return f"{self.op_type} of slot {self.slot!r}" if self.slot else self.op_type
+
+    @property
+    def waits_for_peers(self) -> bool:
+        """Whether the op answers after other peers have."""
+        return self.spec is not None and self.spec.answer is Answer.NETWORK
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """The op's own deadline, if it has one."""
+        return self.attributes.get(keys.DEADLINE)
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPlan:
+    """How a Frame of one entry begins, and which exclusive slots it claims."""
+
+    seeds: tuple[int, ...]
+    starts: tuple[int, ...]
+    claims: tuple[str, ...]
+    exclusive_ops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A value that an Envelope may fill."""
+
+    function: str
+    edge: str
+    value: int
+    sender: int
+    wanted: type | None
+    dedup: bool
+
+
+@dataclass(slots=True)
+class FunctionProgram:
+    """One target as flat tables."""
+
+    name: str
+    peer_class: str
+    table: Table
+    ops: list[OpInfo]
+    inputs: dict[str, int]
+    input_types: dict[str, t.Type]
+    entries: dict[str, EntryPlan]
+    proto: onnx.FunctionProto = field(repr=False)
+    index: dict[str, int] = field(repr=False)
+
+    def invoke_plan(self, given: Sequence[str]) -> EntryPlan:
+        """Return the plan of an invoke that gives these inputs."""
+        key = f"{INVOKE}:{','.join(sorted(given))}"
+        plan = self.entries.get(key)
+        if plan is None:
+            nodes = [n for n in self.proto.node if not is_constant(n)]
+            entry = entry_for(list(self.proto.node), key, given)
+            plan = self.entries[key] = _plan(entry.seeds, _kept(self.proto, entry.ops), _kept(self.proto, entry.starts), self)
+            assert len(nodes) == len(self.ops)
+        return plan
+
+
+@dataclass(slots=True)
+class Program:
+    """An artefact, verified and flattened."""
+
+    digest: str
+    functions: dict[str, FunctionProgram]
+    bindings: dict[str, dict[str, Any]]
+    exports: dict[int, Export]
+    slot_classes: dict[str, str]
+
+
+_cache: dict[str, Program] = {}
+_CACHED = 32
+
+
+def load_program(model: onnx.ModelProto) -> Program:
+    """Verify an artefact and flatten it. Nodes of one process share the result.
+
+    Raises:
+        InstallError: it is not compiled, of another format, or changed since.
+    """
+    props = metadata(model)
+    if keys.PASSPORT not in props:
+        raise InstallError("the model is not compiled", hint="call Compiler().bind({...}).compile(module) first")
+    passport = json.loads(props[keys.PASSPORT])
+    if passport.get("format") != ARTEFACT_FORMAT:
+        raise InstallError(
+            f"the artefact has format {passport.get('format')}",
+            expected=f"format {ARTEFACT_FORMAT}",
+            hint="compile it again with this version",
+        )
+    digest = digest_of(model)
+    if digest != passport["digest"]:
+        raise InstallError("the artefact was changed after it was compiled", hint="compile it again")
+    program = _cache.get(digest)
+    if program is None:
+        program = _flatten(model, digest, props)
+        if len(_cache) >= _CACHED:
+            del _cache[next(iter(_cache))]
+        _cache[digest] = program
+    return program
+
+
+def _flatten(model: onnx.ModelProto, digest: str, props: dict[str, str]) -> Program:
+    bindings = json.loads(props[keys.BINDINGS])
+    functions = {f.name: _function(f, bindings) for f in model.functions}
+    exports: dict[int, Export] = {}
+    for function in functions.values():
+        for node in function.proto.node:
+            if is_recv(node):
+                _export(node, function, exports)
+    classes = {k.removeprefix(keys.SLOT_CLASS): v for k, v in props.items() if k.startswith(keys.SLOT_CLASS)}
+    return Program(digest, functions, bindings, exports, classes)
+
+
+def _function(proto: onnx.FunctionProto, bindings: dict[str, dict[str, Any]]) -> FunctionProgram:
+    nodes = [n for n in proto.node if not is_constant(n)]
+    constants = [n for n in proto.node if is_constant(n)]
+    names = [*proto.input, *(v for n in (*constants, *nodes) for v in n.output if v)]
+    index = {v: i for i, v in enumerate(names)}
+    fixed = {n.output[0] for n in constants}
+    read = {v for n in nodes for v in n.input}
+    waits = [sorted({index[v] for v in n.input if v and v not in fixed}) for n in nodes]
+    inputs = [[index.get(v, -1) for v in data_inputs(n)] for n in nodes]
+    outputs = [[index[v] if v in read else -1 for v in n.output] for n in nodes]
+    table = Table(
+        proto.name, len(names), waits, inputs, outputs, tuple((index[n.output[0]], _constant(n)) for n in constants)
+    )
+    types = value_types(proto)
+    ops = [_info(n, types, bindings) for n in nodes]
+    function = FunctionProgram(
+        proto.name,
+        metadata(proto).get(keys.PEER_CLASS, keys.OWN_CLASS),
+        table,
+        ops,
+        {v: index[v] for v in proto.input},
+        {v: types.get(v, t.ANY) for v in proto.input},
+        {},
+        proto,
+        index,
+    )
+    for entry in entries_of(proto):
+        function.entries[entry.name] = _plan(
+            entry.seeds, _kept(proto, entry.ops), _kept(proto, entry.starts), function
+        )
+    return function
+
+
+def _kept(proto: onnx.FunctionProto, nodes: Sequence[int]) -> list[int]:
+    """Turn indices of nodes into indices of ops, which leave constants out."""
+    position, at = {}, 0
+    for i, node in enumerate(proto.node):
+        if not is_constant(node):
+            position[i] = at
+            at += 1
+    return [position[i] for i in nodes]
+
+
+def _plan(seeds: Sequence[str], ops: Sequence[int], starts: Sequence[int], function: FunctionProgram) -> EntryPlan:
+    exclusive = [i for i in ops if function.ops[i].exclusive]
+    claims = sorted({s for i in exclusive for s in function.ops[i].touched})
+    return EntryPlan(tuple(function.index[v] for v in seeds if v), tuple(starts), tuple(claims), len(exclusive))
+
+
+def _info(node: onnx.NodeProto, types: dict[str, t.Type], bindings: dict[str, dict[str, Any]]) -> OpInfo:
+    spec = find_spec(node.domain, node.op_type)
+    attrs = attributes(node)
+    slot = metadata(node).get(keys.SLOT, "")
+    touched = tuple(dict.fromkeys([slot, *(attrs[s.name] for s in (spec.slots if spec else ()))])) if slot else ()
+    exclusive = any(ROLES[bindings[s]["role"]].exclusive for s in touched)
+    classes = tuple(python_class(types.get(v, t.ANY)) for v in node.output)
+    return OpInfo(
+        node.name, node.op_type, node.domain, source_of(node), slot, spec, attrs, touched, exclusive, classes,
+        tuple(node.output),
+    )  # fmt: skip
+
+
+def _constant(node: onnx.NodeProto) -> Any:
+    array = attribute(node, "value")
+    array.flags.writeable = False
+    return array
+
+
+def _export(node: onnx.NodeProto, function: FunctionProgram, exports: dict[int, Export]) -> None:
+    sites = attribute(node, keys.SITES)
+    gates = attribute(node, keys.GATES, ())
+    types = value_types(function.proto)
+    for site, value in zip(sites, list(node.output)[1:], strict=True):
+        exports[site & 0xFFFFFFFFFFFFFFFF] = Export(
+            function.name,
+            attribute(node, keys.EDGE),
+            function.index[value],
+            function.index[node.output[0]],
+            python_class(types.get(value, t.ANY)),
+            keys.GATE_DEDUP in gates,
+        )
+
+
+__all__ = ["EntryPlan", "Export", "FunctionProgram", "OpInfo", "Program", "load_program"]

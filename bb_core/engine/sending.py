@@ -1,0 +1,86 @@
+"""The body of Send: values into Envelopes, one for each peer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from bb_core import keys
+from bb_core.engine.program import OpInfo
+from bb_core.errors import RoleError
+from bb_core.ids import PeerId
+from bb_core.steps import SendEnvelope, WireTimeout
+from bb_core.values import PeerList, RequestId
+from bb_core.wire.address import p2p_address, site_suffix
+from bb_core.wire.codec import Envelope, Fill, encode
+from bb_core.wire.payloads import encode_value
+
+if TYPE_CHECKING:
+    from bb_core.engine.context import OpContext
+    from bb_core.engine.engine import Engine
+
+REQUEST: Final = 1
+RESPONSE: Final = 2
+
+
+def bind_send(engine: Engine, info: OpInfo) -> Callable[..., RequestId]:
+    """Return the callable of one Send.
+
+    The values are encoded once. What goes to several peers at once is the same bytes for all: its Envelope names no
+    destination, and the Step says who it is for.
+    """
+    suffixes = tuple(site_suffix(site & 0xFFFFFFFFFFFFFFFF) for site in info.attributes[keys.SITES])
+    delivery = int(info.attributes[keys.DELIVERY])
+    is_reply = bool(info.attributes.get(keys.REPLY, 0))
+
+    def send(ctx: OpContext, to: Any, *values: Any) -> RequestId:
+        peers = _peers(to)
+        inbound = ctx.frame.inbound
+        if is_reply and inbound is not None and inbound.request:
+            kind, number = RESPONSE, inbound.request
+        else:
+            request = engine.requests.open(peers, ctx.frame)
+            kind, number = REQUEST, request.number
+            request.timer = engine.timers.set(
+                engine.now + delivery, lambda: _expire(engine, number, peers), f"delivery of {info.title}"
+            )
+        fills = tuple(_fill(suffix, value) for suffix, value in zip(suffixes, values, strict=True))
+        _emit(engine, peers, fills, kind, number, engine.now + delivery)
+        return RequestId(number)
+
+    return send
+
+
+def _emit(
+    engine: Engine, peers: tuple[PeerId, ...], fills: tuple[Fill, ...], kind: int, number: int, deadline: int
+) -> None:
+    destination = (engine.address_book.addresses(peers[0]) or (p2p_address(peers[0]),)) if len(peers) == 1 else ()
+    data = encode(
+        Envelope(
+            dest_peer_addresses=destination,
+            fills=fills,
+            kind=kind,
+            request=number,
+            src_peer=engine.peer_id.raw,
+            src_peer_addresses=engine.addresses,
+        )
+    )
+    for peer in peers:
+        engine.steps.append(SendEnvelope(peer, engine.address_book.addresses(peer), data, deadline))
+
+
+def _fill(suffix: bytes, value: Any) -> Fill:
+    type_hash, payload, trigger_only = encode_value(value)
+    return Fill(suffix, payload, trigger_only, type_hash)
+
+
+def _peers(to: Any) -> tuple[PeerId, ...]:
+    peers = (to,) if isinstance(to, PeerId) else tuple(to) if isinstance(to, PeerList) else ()
+    if not peers:
+        raise RoleError("there is nobody to send to", expected="a peer, or a list of at least one")
+    return peers
+
+
+def _expire(engine: Engine, number: int, peers: tuple[PeerId, ...]) -> None:
+    if engine.requests.expire(number):
+        engine.steps.append(WireTimeout(number, peers))

@@ -1,0 +1,118 @@
+"""`install`: from an artefact to a Node, with every Concrete constructed and every op bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx
+
+from bb_core.configs import make_config
+from bb_core.engine.engine import Engine
+from bb_core.engine.program import Program, load_program
+from bb_core.errors import InstallError, RoleMismatch, UnboundSlot, UnknownSlot, UnknownTarget, did_you_mean
+from bb_core.ids import PeerId
+from bb_core.node.config import NodeConfig
+from bb_core.node.node import Node
+from bb_core.plugins import installed_plugins
+from bb_core.registry import Use
+from bb_core.roles.contract import Role, roles_of
+
+
+def install(
+    peer_id: PeerId,
+    addresses: Sequence[bytes],
+    model: onnx.ModelProto | bytes,
+    targets: Sequence[str],
+    config: Mapping[str, Any] | None = None,
+    options: NodeConfig | None = None,
+) -> Node:
+    """Bring up a Node.
+
+    Args:
+        peer_id: Who the Node is.
+        addresses: Multiaddrs (bytes) at which it can be reached; peers learn them from its Envelopes.
+        model: What `Compiler.compile` returned, or its bytes.
+        targets: Names of the functions that this Node hosts, such as `["Averaging@client"]`.
+        config: By slot path, a configuration (dict or Config), which overrides the artefact's, or for a late slot
+            `bb.use(Concrete, ...)`.
+        options: Seed, limits and budgets.
+
+    Raises:
+        InstallError: the artefact is not compiled, was changed, or an op cannot be bound.
+        UnknownTarget, UnknownSlot, UnboundSlot, ConfigError: with the legal names.
+    """
+    options = options or NodeConfig()
+    if isinstance(model, bytes):
+        model = onnx.ModelProto.FromString(model)
+    program = load_program(model)
+    if not targets:
+        raise UnknownTarget("no target was named", expected=f"one or more of {sorted(program.functions)}")
+    for target in targets:
+        if target not in program.functions:
+            raise UnknownTarget(f"the artefact has no target {target!r}", hint=did_you_mean(target, program.functions))
+    given = dict(config or {})
+    for path in given:
+        if path not in program.bindings:
+            raise UnknownSlot(f"config names the slot {path!r}", hint=did_you_mean(path, program.bindings))
+    components = {path: _construct(program, path, given.get(path)) for path in _needed(program, targets)}
+    engine = Engine(
+        peer_id,
+        tuple(addresses),
+        program,
+        components,
+        seed=options.seed,
+        incarnation=options.incarnation,
+        limits=options.limits,
+        clock=options.profile,
+    )
+    for target in targets:
+        engine.install(target)
+    return Node(engine, targets, options)
+
+
+def _needed(program: Program, targets: Sequence[str]) -> list[str]:
+    """Slots that the targets use, and those that their Concretes depend on, in order of path."""
+    found = {s for t in targets for op in program.functions[t].ops for s in op.touched}
+    queue = sorted(found)
+    while queue:
+        for path in program.bindings[queue.pop()]["dependencies"].values():
+            if path not in found:
+                found.add(path)
+                queue.append(path)
+    return sorted(found)
+
+
+def _construct(program: Program, path: str, given: Any) -> Role:
+    binding = program.bindings[path]
+    concrete, config = _choose(binding, path, given)
+    cls = installed_plugins().resolve(concrete) if isinstance(concrete, str) else concrete
+    if binding["role"] not in [r.role for r in roles_of(cls)]:
+        raise RoleMismatch(f"{cls.__name__} cannot fill the {binding['role']} slot {path!r}")
+    ready = make_config(cls, config, path)
+    try:
+        return cls(ready)
+    except Exception as error:  # a Concrete's constructor may raise anything
+        raise InstallError(
+            f"{cls.__name__} for slot {path!r} could not be constructed: {error}", hint="see the cause above"
+        ) from error
+
+
+def _choose(binding: dict[str, Any], path: str, given: Any) -> tuple[type[Role] | str, Any]:
+    if isinstance(given, type):
+        given = Use(given)
+    if isinstance(given, Use):
+        if binding["concrete"] is not None and given.concrete != binding["concrete"]:
+            named = getattr(given.concrete, "__bb_name__", given.concrete)
+            if named != binding["concrete"]:
+                raise RoleMismatch(
+                    f"the slot {path!r} is bound to {binding['concrete']} in the artefact",
+                    hint=f"leave it late when compiling: compile(..., late=[{path!r}])",
+                )
+        return given.concrete, given.config
+    if binding["concrete"] is None:
+        raise UnboundSlot(
+            f"the {binding['role']} slot {path!r} was left late, and install was not given a Concrete for it",
+            hint=f"install(..., config={{{path!r}: bb.use(...)}})",
+        )
+    return binding["concrete"], binding["config"] if given is None else given

@@ -1,0 +1,170 @@
+"""`Node`, one participant. Bytes and the time go in, Steps come out; it owns no socket, thread, clock or sleep."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bb_core.engine.engine import Engine
+from bb_core.engine.program import Program
+from bb_core.errors import UnknownInput, UnknownModule, did_you_mean
+from bb_core.ids import ExecId, PeerId
+from bb_core.node.config import NodeConfig
+from bb_core.steps import BudgetSpent, Step
+from bb_core.types import python_class
+
+
+@dataclass(frozen=True, slots=True)
+class PollResult:
+    """What one poll gave.
+
+    Attributes:
+        steps: What to do and what has happened, in order of cause.
+        next_wakeup: Time at which to poll again; None when only input can wake the Node.
+        more: Poll again now, with the same time: the budget was spent.
+    """
+
+    steps: list[Step]
+    next_wakeup: int | None
+    more: bool
+
+
+class Node:
+    """One participant. Made by `install`.
+
+    `receive` and `invoke` only take in; call `poll(now)` after them, and when `next_wakeup` has come. While a result
+    says `more`, poll again with the same now. Nothing that a peer or a Concrete does wrong raises: it becomes a Step.
+    """
+
+    def __init__(self, engine: Engine, targets: Sequence[str], config: NodeConfig) -> None:
+        self._engine = engine
+        self._config = config
+        self.targets = tuple(targets)
+        self._ingress: deque[tuple[Any, ...]] = deque()
+        self._now = 0
+        engine.wake = config.wake
+
+    @property
+    def peer_id(self) -> PeerId:
+        """Who this Node is."""
+        return self._engine.peer_id
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is waiting to be taken in and no Frame is open."""
+        return not self._ingress and not self._engine.answers and not self._engine.dispatcher.live
+
+    def add_peer(self, peer: PeerId, addresses: Sequence[bytes] = (), *, peer_class: str = "") -> None:
+        """Put a peer into the address book, or replace what was known of it."""
+        self._engine.address_book.add(peer, addresses, peer_class)
+
+    def component(self, slot: str) -> Any:
+        """Return the Concrete in a slot, for the host to read what it holds."""
+        components = self._engine.components
+        if slot not in components:
+            raise UnknownModule(f"this Node has no slot {slot!r}", hint=did_you_mean(slot, components))
+        return components[slot]
+
+    def receive(self, data: Any, now: int, *, source: PeerId, observed: bytes | None = None) -> None:
+        """Take in the bytes of one Envelope.
+
+        Args:
+            data: Any buffer; it is read in the next poll and must not change.
+            now: Time in nanoseconds.
+            source: The peer that the transport has verified.
+            observed: The address that the transport saw it at; it goes into the address book if the peer has none there.
+        """
+        self._advance(now)
+        if observed is not None and not self._engine.address_book.addresses(source):
+            self._engine.address_book.add(source, (observed,), "")
+        self._ingress.append((data, source))
+
+    def invoke(self, target: str, inputs: Mapping[str, Any], now: int) -> ExecId:
+        """Begin one execution of a target.
+
+        Args:
+            target: A target that is installed on this Node.
+            inputs: Values of its inputs by name. Ops that need one that is not given do not run.
+            now: Time in nanoseconds.
+
+        Returns:
+            The id that its AppEvents carry.
+
+        Raises:
+            UnknownModule: the target is not installed here.
+            UnknownInput: it has no such input, or a value is of another type.
+        """
+        self._advance(now)
+        program: Program = self._engine.program
+        if target not in self.targets:
+            raise UnknownModule(f"the target {target!r} is not installed", hint=did_you_mean(target, self.targets))
+        types = program.functions[target].input_types
+        for name, value in inputs.items():
+            if name not in types:
+                raise UnknownInput(f"{target} has no input {name!r}", hint=did_you_mean(name, types))
+            wanted = python_class(types[name])
+            if wanted is not None and not isinstance(value, wanted):
+                raise UnknownInput(
+                    f"the input {name!r} of {target} was given a {type(value).__name__}", expected=str(types[name])
+                )
+        if not inputs:
+            raise UnknownInput(f"{target} was invoked without an input", expected=f"at least one of {sorted(types)}")
+        exec_id = self._engine.next_exec()
+        self._ingress.append((target, exec_id, dict(inputs)))
+        return exec_id
+
+    def poll(self, now: int) -> PollResult:
+        """Do what can be done at a time.
+
+        Args:
+            now: Nanoseconds; an earlier time than before counts as that one.
+        """
+        self._advance(now)
+        engine, left = self._engine, self._config.op_budget
+        engine.timers.fire(self._now)
+        while True:
+            self._take_in()
+            engine.take_answers()
+            left -= engine.dispatcher.run(left)
+            if left <= 0 or not (self._ingress or engine.answers or engine.dispatcher.has_work):
+                break
+        more = bool(self._ingress or engine.answers or engine.dispatcher.has_work)
+        if more:
+            engine.steps.append(BudgetSpent(self._config.op_budget))
+        steps, engine.steps = engine.steps, []
+        timer = engine.timers.next()
+        return PollResult(steps, None if timer is None else timer.when, more)
+
+    def explain_wakeup(self) -> str:
+        """Say why `next_wakeup` is what it is."""
+        timer = self._engine.timers.next()
+        return "only input can wake this Node" if timer is None else f"{timer.reason} at {timer.when} ns"
+
+    def profile(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """Return how often each op ran and how many nanoseconds it took in all, by (slot, op).
+
+        Times are zero unless `NodeConfig(profile=...)` gave a clock.
+        """
+        found: dict[tuple[str, str], tuple[int, int]] = {}
+        for handler in self._engine.handlers():
+            key = (handler.info.slot, handler.info.op_type)
+            calls, spent = found.get(key, (0, 0))
+            found[key] = (calls + handler.calls, spent + handler.spent_ns)
+        return found
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _advance(self, now: int) -> None:
+        self._now = max(self._now, now)
+        self._engine.now = self._now
+
+    def _take_in(self) -> None:
+        engine = self._engine
+        while self._ingress:
+            item = self._ingress.popleft()
+            if len(item) == 2:  # noqa: PLR2004  # (data, source) of receive, or (target, exec_id, inputs) of invoke
+                engine.receive(*item)
+            else:
+                engine.begin_invoke(*item)
