@@ -1,0 +1,110 @@
+"""`bytesandbrains`: building blocks of federated and peer-to-peer learning.
+
+Write a `Module`, bind Concretes to its slots with a `Compiler`, bring up Nodes with `install`; or let `run` do all three
+in one process. What needs `onnx` is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from bb_core import errors, roles, types
+from bb_core.dsl import (
+    AggregatorSlot,
+    BackendSlot,
+    CodecSlot,
+    DataSourceSlot,
+    Graph,
+    IndexSlot,
+    ModelSlot,
+    Module,
+    Output,
+    PeerSelectorSlot,
+    ProtocolSlot,
+)
+from bb_core.ids import PeerId
+from bb_core.registry import concrete, depends, use
+from bb_core.roles import Context, Later, State
+from bb_core.types import bool_, f16, f32, f64, i8, i32, i64, u8, u64
+from bb_core.values import TRIGGER, PeerList, Record, Tensor, Trigger
+from bb_core.version import __version__
+
+if TYPE_CHECKING:
+    from bb_core.compiler import Compiler
+    from bb_core.node import Node, NodeConfig, PollResult, install
+    from bb_core.simulation import RunResult, each, run
+
+_LAZY = {
+    "Compiler": "bb_core.compiler",
+    "Node": "bb_core.node",
+    "NodeConfig": "bb_core.node",
+    "PollResult": "bb_core.node",
+    "RunResult": "bb_core.simulation",
+    "install": "bb_core.node",
+    "each": "bb_core.simulation",
+    "run": "bb_core.simulation",
+    "steps": "bb_core.steps",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'bb_core' has no attribute {name!r}")
+    loaded = import_module(module)
+    value = loaded if module.endswith(f".{name}") else getattr(loaded, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+__all__ = [
+    "TRIGGER",
+    "AggregatorSlot",
+    "BackendSlot",
+    "CodecSlot",
+    "Compiler",
+    "Context",
+    "DataSourceSlot",
+    "Graph",
+    "IndexSlot",
+    "Later",
+    "ModelSlot",
+    "Module",
+    "Node",
+    "NodeConfig",
+    "Output",
+    "PeerId",
+    "PeerList",
+    "PeerSelectorSlot",
+    "PollResult",
+    "ProtocolSlot",
+    "Record",
+    "RunResult",
+    "State",
+    "Tensor",
+    "Trigger",
+    "__version__",
+    "bool_",
+    "concrete",
+    "depends",
+    "each",
+    "errors",
+    "f16",
+    "f32",
+    "f64",
+    "i8",
+    "i32",
+    "i64",
+    "install",
+    "roles",
+    "run",
+    "types",
+    "u8",
+    "u64",
+    "use",
+]
