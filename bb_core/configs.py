@@ -29,7 +29,7 @@ def make_config(concrete: type[Role], given: Any, slot: str) -> Any:
             expected=f"a dict of its fields, or {concrete.__name__}.Config(...)",
         )
     fields = dict(given or {})
-    legal = [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
+    legal: list[str] = [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
     for name in fields:
         if name not in legal:
             raise ConfigError(f"{concrete.__name__} has no option {name!r}", where=where, hint=did_you_mean(name, legal))

@@ -224,6 +224,12 @@ class UnknownTarget(CompileError, LookupError):
     code = "BB-C016"
 
 
+class DependencyCycle(CompileError):
+    """Concretes depend on one another in a ring (`@bb.depends`). Break it: let one of them take the value as an input."""
+
+    code = "BB-C017"
+
+
 class CompileErrors(CompileError):
     """All errors that one pass found, so that you can mend them together (`.errors`)."""
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from bb_core.errors import DuplicateRegistration, InvalidConcrete, PluginLoadError, UnknownConcrete, did_you_mean
 from bb_core.roles.contract import Role, roles_of, specs_of
 
-C = TypeVar("C", bound=type)
+C = TypeVar("C", bound=type[Role])
 
 _declared: dict[str, type[Role]] = {}
 """Classes declared with `@concrete` in this process; a program may bind them without a plugin."""
@@ -52,6 +52,15 @@ def depends(**slots: str) -> Callable[[C], C]:
         return cls
 
     return declare
+
+
+def enclosing(path: str, name: str) -> Iterator[str]:
+    """Where the slot that serves a dependency may stand: the nearest enclosing scope of `path` first."""
+    scope = path.split(".")[:-1]
+    while scope:
+        yield ".".join([*scope, name])
+        scope.pop()
+    yield name
 
 
 def check_class(cls: type) -> None:

@@ -19,7 +19,7 @@ from bb_core.engine.program import FunctionProgram, load_program
 from bb_core.errors import RunFailed, UsageError, did_you_mean
 from bb_core.ids import PeerId
 from bb_core.node.config import NodeConfig
-from bb_core.node.install import install
+from bb_core.node.installing import install
 from bb_core.node.node import Node
 from bb_core.registry import Use, use
 from bb_core.roles.contract import Role

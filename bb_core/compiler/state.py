@@ -10,7 +10,8 @@ import onnx
 
 from bb_core import keys
 from bb_core.errors import CompileError, CompileErrors
-from bb_core.ir.proto import metadata
+from bb_core.ir.proto import attribute, metadata
+from bb_core.ops.table import find_spec
 from bb_core.plugins import Plugins
 from bb_core.registry import Use
 from bb_core.roles.contract import Role
@@ -79,9 +80,6 @@ def slot_of(node: onnx.NodeProto) -> str:
 
 def slots_touched(node: onnx.NodeProto) -> list[str]:
     """All slots that a node uses: the one that serves it, and those that it is given as arguments."""
-    from bb_core.ir.proto import attribute
-    from bb_core.ops.table import find_spec
-
     spec = find_spec(node.domain, node.op_type)
     given = [str(attribute(node, s.name)) for s in spec.slots] if spec else []
     own = slot_of(node)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -414,7 +414,7 @@ def _whole(value: Any) -> int:
     return int(value)
 
 
-_COERCE = {
+_COERCE: Final[dict[str, Callable[[Any], Any]]] = {
     "int": _whole,
     "float": float,
     "str": str,

@@ -200,7 +200,7 @@ cdef class Dispatcher:
 
     Args:
         context: The object that every Concrete is given; its `frame`, `op` and `handler` are set before each call.
-        services: Has `failed(frame, op, handler, error)` and `ended(frame)`.
+        services: Has `failed(frame, op, handler, error)`.
         clock: Measures the time spent in each op when given; the core itself has no clock.
     """
 
@@ -394,7 +394,6 @@ cdef class Dispatcher:
             frame.ended = True
             self.live.discard(frame)
             self._release(frame)
-            self.services.ended(frame)
         elif frame.exclusive_left <= 0 or frame.on_network == frame.waiting:
             self._release(frame)
 

@@ -12,6 +12,7 @@ from bb_core.values import TRIGGER, PeerList, Record, Trigger
 
 if TYPE_CHECKING:
     from bb_core.engine.dispatch import Frame, Handler
+    from bb_core.engine.timers import Timer
     from bb_core.roles.context import Context
 
 Refused = RoleError
@@ -24,7 +25,7 @@ class Promised:
     that any thread may complete it.
     """
 
-    __slots__ = ("_post", "frame", "is_open", "network", "on_deadline", "op", "parked")
+    __slots__ = ("_post", "frame", "is_open", "network", "on_deadline", "op", "parked", "timer")
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Promised:
         self.op = op
         self.network = network
         self.on_deadline = on_deadline
+        self.timer: Timer | None = None
         self.is_open = True
         self.parked = False
 

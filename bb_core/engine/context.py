@@ -74,10 +74,10 @@ class OpContext:
         found = frame.generators.get(slot)
         if found is None:
             found = frame.generators[slot] = generator(self._engine.seed, self.peer_id, slot, frame.origin)
-        return found  # type: ignore[no-any-return]  # the dict holds Generators alone
+        return found
 
     def dependency(self, slot: str) -> Any:
-        paths = self._engine.program.bindings[self.slot]["dependencies"]
+        paths = self._engine.dependencies[self.slot]
         if slot not in paths:
             raise RoleError(
                 f"{self.handler.info.title} asks for the dependency {slot!r}, which it does not declare",

@@ -38,6 +38,7 @@ class Engine:
         addresses: tuple[bytes, ...],
         program: Program,
         components: dict[str, Any],
+        dependencies: dict[str, dict[str, str]],
         *,
         seed: int,
         incarnation: int,
@@ -48,13 +49,14 @@ class Engine:
         self.addresses = addresses
         self.program = program
         self.components = components
+        self.dependencies = dependencies
         self.seed = seed
         self.limits = limits
         self.now = 0
         self.steps: list[Step] = []
         self.address_book = AddressBook()
-        self.requests = Requests(peer_id, incarnation)
         self.timers = Timers()
+        self.requests = Requests(peer_id, incarnation, self.timers)
         self.seen = Seen()
         self.exports: dict[int, Export] = {}
         self.answers: deque[tuple[Promised, Any, BaseException | None]] = deque()
@@ -124,7 +126,7 @@ class Engine:
 
     def arm(self, promised: Promised, when: int, title: str) -> None:
         """Set the deadline of a Later."""
-        self.timers.set(when, lambda: self._deadline(promised, title), f"deadline of {title}")
+        promised.timer = self.timers.set(when, lambda: self._deadline(promised, title), f"deadline of {title}")
 
     def _deadline(self, promised: Promised, title: str) -> None:
         if not promised.is_open or promised.frame.ended:
@@ -145,6 +147,8 @@ class Engine:
         while self.answers:
             promised, result, error = self.answers.popleft()
             frame, op = promised.frame, promised.op
+            if promised.timer is not None:
+                self.timers.cancel(promised.timer)
             if not promised.parked or frame.ended:
                 continue
             took = True
@@ -167,9 +171,6 @@ class Engine:
             self.steps.append(QuorumMissed(target, info.slot, info.source, exec_id, received, cohort, blamed))
         else:
             self.steps.append(OpFailed(target, info.op_type, info.slot, info.source, exec_id, blamed))
-
-    def ended(self, frame: Frame) -> None:
-        """A Frame has ended: requests that it leaves open live on to their delivery deadline."""
 
 
 def _blame(title: str, error: BaseException) -> RoleError:

@@ -13,7 +13,7 @@ from bb_core import keys
 from bb_core import types as t
 from bb_core.engine.dispatch import Table
 from bb_core.errors import InstallError
-from bb_core.ir.entries import INVOKE, entries_of, entry_for, is_constant, is_recv
+from bb_core.ir.entries import INVOKE, Entry, entries_of, entry_for, is_constant, is_recv
 from bb_core.ir.passport import digest_of
 from bb_core.ir.proto import attribute, attributes, data_inputs, metadata, source_of, value_types
 from bb_core.ops.spec import Answer, OpSpec
@@ -59,7 +59,6 @@ class OpInfo:
 class EntryPlan:
     """How a Frame of one entry begins, and which exclusive slots it claims."""
 
-    seeds: tuple[int, ...]
     starts: tuple[int, ...]
     claims: tuple[str, ...]
     exclusive_ops: int
@@ -96,10 +95,8 @@ class FunctionProgram:
         key = f"{INVOKE}:{','.join(sorted(given))}"
         plan = self.entries.get(key)
         if plan is None:
-            nodes = [n for n in self.proto.node if not is_constant(n)]
             entry = entry_for(list(self.proto.node), key, given)
-            plan = self.entries[key] = _plan(entry.seeds, _kept(self.proto, entry.ops), _kept(self.proto, entry.starts), self)
-            assert len(nodes) == len(self.ops)
+            plan = self.entries[key] = _plan(entry, self)
         return plan
 
 
@@ -185,9 +182,7 @@ def _function(proto: onnx.FunctionProto, bindings: dict[str, dict[str, Any]]) ->
         index,
     )
     for entry in entries_of(proto):
-        function.entries[entry.name] = _plan(
-            entry.seeds, _kept(proto, entry.ops), _kept(proto, entry.starts), function
-        )
+        function.entries[entry.name] = _plan(entry, function)
     return function
 
 
@@ -201,10 +196,10 @@ def _kept(proto: onnx.FunctionProto, nodes: Sequence[int]) -> list[int]:
     return [position[i] for i in nodes]
 
 
-def _plan(seeds: Sequence[str], ops: Sequence[int], starts: Sequence[int], function: FunctionProgram) -> EntryPlan:
-    exclusive = [i for i in ops if function.ops[i].exclusive]
-    claims = sorted({s for i in exclusive for s in function.ops[i].touched})
-    return EntryPlan(tuple(function.index[v] for v in seeds if v), tuple(starts), tuple(claims), len(exclusive))
+def _plan(entry: Entry, function: FunctionProgram) -> EntryPlan:
+    exclusive = [function.ops[i] for i in _kept(function.proto, entry.ops) if function.ops[i].exclusive]
+    claims = sorted({s for op in exclusive for s in op.touched})
+    return EntryPlan(tuple(_kept(function.proto, entry.starts)), tuple(claims), len(exclusive))
 
 
 def _info(node: onnx.NodeProto, types: dict[str, t.Type], bindings: dict[str, dict[str, Any]]) -> OpInfo:

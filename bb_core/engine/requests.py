@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from bb_core.engine.dispatch import Frame
-from bb_core.engine.timers import Timer
+from bb_core.engine.timers import Timer, Timers
 from bb_core.errors import UnexpectedResponse
 from bb_core.ids import PeerId
 
@@ -31,10 +31,11 @@ class Request:
 class Requests:
     """The open requests of one Node."""
 
-    def __init__(self, peer_id: PeerId, incarnation: int) -> None:
+    def __init__(self, peer_id: PeerId, incarnation: int, timers: Timers) -> None:
         salt = blake2b(peer_id.raw + incarnation.to_bytes(8, "big"), digest_size=8).digest()
         self._salt = int.from_bytes(salt, "big")
         self._count = 0
+        self._timers = timers
         self._open: dict[int, Request] = {}
 
     def __len__(self) -> int:
@@ -56,7 +57,7 @@ class Requests:
         request = self._open.pop(number, None)
         if request is not None:
             if request.timer is not None:
-                request.timer.cancel()
+                self._timers.cancel(request.timer)
             if number in request.frame.requests:
                 request.frame.requests.remove(number)
 

@@ -1,7 +1,7 @@
 """The Node: one participant, sans-IO."""
 
 from bb_core.node.config import NodeConfig
-from bb_core.node.install import install
+from bb_core.node.installing import install
 from bb_core.node.node import Node, PollResult
 
 __all__ = ["Node", "NodeConfig", "PollResult", "install"]

@@ -164,7 +164,7 @@ class Node:
         engine = self._engine
         while self._ingress:
             item = self._ingress.popleft()
-            if len(item) == 2:  # noqa: PLR2004  # (data, source) of receive, or (target, exec_id, inputs) of invoke
+            if len(item) == 2:  # (data, source) of receive, or (target, exec_id, inputs) of invoke
                 engine.receive(*item)
             else:
                 engine.begin_invoke(*item)

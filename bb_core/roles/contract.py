@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -81,6 +80,7 @@ class Role:
     exclusive: ClassVar[bool] = False
     stateful: ClassVar[bool] = True
     dependencies: ClassVar[tuple[tuple[str, str], ...]] = ()
+    __bb_name__: ClassVar[str]
 
     class Config:
         """A Concrete without options; override it with a frozen dataclass."""
@@ -104,9 +104,17 @@ def roles_of(concrete: type) -> tuple[type[Role], ...]:
     return tuple(c for c in concrete.__mro__ if isinstance(c, type) and issubclass(c, Role) and declares_role(c))
 
 
-@cache
+_derived: dict[type[Role], dict[str, OpSpec]] = {}
+
+
 def specs_of(role: type[Role]) -> dict[str, OpSpec]:
     """The OpSpecs of a Role by method name, in order of declaration."""
+    if role not in _derived:
+        _derived[role] = _derive_all(role)
+    return _derived[role]
+
+
+def _derive_all(role: type[Role]) -> dict[str, OpSpec]:
     specs = {}
     for method_name, method in vars(role).items():
         marks = getattr(method, "__bb_op__", None)
@@ -138,6 +146,11 @@ def _derive(role: type[Role], method_name: str, method: Callable[..., Any], mark
             default = REQUIRED if parameter.default is parameter.empty else parameter.default
             attributes.append(Attribute(parameter.name, _attribute_kind(hint), default))
         elif isinstance(hint, type) and issubclass(hint, Role):
+            if inputs:
+                raise InvalidConcrete(
+                    f"{role.__name__}.{method_name} takes the slot {parameter.name!r} after an input",
+                    expected="slots first, then inputs: the recorder's positional order",
+                )
             slots.append(SlotPort(parameter.name, hint.role))
         else:
             inputs.append(Port(parameter.name, type_of(hint), optional))

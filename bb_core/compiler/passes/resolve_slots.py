@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import onnx
 
@@ -13,6 +12,7 @@ from bb_core.configs import make_config
 from bb_core.errors import (
     BBError,
     CompileError,
+    DependencyCycle,
     MissingCapability,
     RoleMismatch,
     UnboundDependency,
@@ -23,7 +23,7 @@ from bb_core.errors import (
 )
 from bb_core.ir.proto import metadata, source_of
 from bb_core.ops.table import find_spec
-from bb_core.registry import Use, check_class, name_of
+from bb_core.registry import Use, check_class, enclosing, name_of
 from bb_core.roles.backend import Backend
 from bb_core.roles.contract import Role, implements, roles_of
 
@@ -32,7 +32,7 @@ def resolve_slots(model: onnx.ModelProto, state: State) -> None:
     """Bind a Concrete to every slot that the wanted targets use, and check that it can do what the program asks of it.
 
     Needs: partitions. Leaves: bindings, with the dependencies of each Concrete. Fails with: UnboundSlot, UnknownSlot,
-    RoleMismatch, MissingCapability, UnboundDependency, ConfigError, UnknownTarget.
+    RoleMismatch, MissingCapability, UnboundDependency, DependencyCycle, ConfigError, UnknownTarget.
     """
     targets = _targets(model, state)
     roles = {k.removeprefix(keys.SLOT_ROLE): v for k, v in metadata(model).items() if k.startswith(keys.SLOT_ROLE)}
@@ -40,6 +40,7 @@ def resolve_slots(model: onnx.ModelProto, state: State) -> None:
     for path in sorted(roles):
         _bind(path, roles[path], path in wanted, model, state)
     _bind_dependencies(model, state)
+    _check_cycles(state)
     known = set(state.bound)
     for path in sorted(set(state.given) - known):
         state.add(UnknownSlot(f"the program has no slot {path!r}", hint=did_you_mean(path, known)))
@@ -118,11 +119,11 @@ def _bind_dependencies(model: onnx.ModelProto, state: State) -> None:
     for path in queue:
         bound = state.bound[path]
         for role, name in bound.concrete.dependencies if bound.concrete else ():
-            found = next((p for p in _scopes(path, name) if p in state.given or p in state.bound), None)
+            found = next((p for p in enclosing(path, name) if p in state.given or p in state.bound), None)
             if found is not None and found not in state.bound:
                 state.bound[found] = _bound(found, role, state.given[found], state)
                 queue.append(found)
-            if found is None and not any(p in state.late for p in _scopes(path, name)):
+            if found is None and not any(p in state.late for p in enclosing(path, name)):
                 state.add(
                     UnboundDependency(
                         f"{_title(bound.concrete)} in slot {path!r} needs a {role} as {name!r}",
@@ -131,7 +132,7 @@ def _bind_dependencies(model: onnx.ModelProto, state: State) -> None:
                     )
                 )
             elif found is None:
-                late = next(p for p in _scopes(path, name) if p in state.late)
+                late = next(p for p in enclosing(path, name) if p in state.late)
                 state.bound[late] = Bound(role)
                 bound.dependencies[name] = late
             else:
@@ -145,12 +146,25 @@ def _bind_dependencies(model: onnx.ModelProto, state: State) -> None:
                 bound.dependencies[name] = found
 
 
-def _scopes(path: str, name: str) -> Iterator[str]:
-    scope = path.split(".")[:-1]
-    while scope:
-        yield ".".join([*scope, name])
-        scope.pop()
-    yield name
+def _check_cycles(state: State) -> None:
+    """Refuse Concretes that need one another: neither could be used first."""
+    done: set[str] = set()
+    for start in sorted(state.bound):
+        trail: list[str] = []
+        _walk(start, trail, done, state)
+
+
+def _walk(path: str, trail: list[str], done: set[str], state: State) -> None:
+    if path in trail:
+        ring = [*trail[trail.index(path) :], path]
+        state.add(DependencyCycle(f"these slots depend on one another: {' -> '.join(ring)}"))
+        done.update(ring)
+    if path in done or path not in state.bound:
+        return
+    trail.append(path)
+    for needed in state.bound[path].dependencies.values():
+        _walk(needed, trail, done, state)
+    done.add(trail.pop())
 
 
 def _check_capability(node: onnx.NodeProto, state: State) -> None:

@@ -12,7 +12,15 @@ from bb_core import keys
 from bb_core import types as t
 from bb_core.compiler.state import State
 from bb_core.errors import TypeSolveError
-from bb_core.ir.proto import attribute, data_inputs, set_value_types, source_of, type_from_proto, type_to_proto, value_types
+from bb_core.ir.proto import (
+    attribute,
+    data_inputs,
+    set_value_types,
+    source_of,
+    type_from_proto,
+    type_to_proto,
+    value_types,
+)
 from bb_core.ir.schemas import schema_of
 from bb_core.ops.table import find_spec
 from bb_core.types import Type

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,12 +11,20 @@ import onnx
 from bb_core.configs import make_config
 from bb_core.engine.engine import Engine
 from bb_core.engine.program import Program, load_program
-from bb_core.errors import InstallError, RoleMismatch, UnboundSlot, UnknownSlot, UnknownTarget, did_you_mean
+from bb_core.errors import (
+    InstallError,
+    RoleMismatch,
+    UnboundDependency,
+    UnboundSlot,
+    UnknownSlot,
+    UnknownTarget,
+    did_you_mean,
+)
 from bb_core.ids import PeerId
 from bb_core.node.config import NodeConfig
 from bb_core.node.node import Node
 from bb_core.plugins import installed_plugins
-from bb_core.registry import Use
+from bb_core.registry import Use, enclosing
 from bb_core.roles.contract import Role, roles_of
 
 
@@ -43,9 +52,7 @@ def install(
         UnknownTarget, UnknownSlot, UnboundSlot, ConfigError: with the legal names.
     """
     options = options or NodeConfig()
-    if isinstance(model, bytes):
-        model = onnx.ModelProto.FromString(model)
-    program = load_program(model)
+    program = load_program(onnx.ModelProto.FromString(model) if isinstance(model, bytes) else model)
     if not targets:
         raise UnknownTarget("no target was named", expected=f"one or more of {sorted(program.functions)}")
     for target in targets:
@@ -55,12 +62,13 @@ def install(
     for path in given:
         if path not in program.bindings:
             raise UnknownSlot(f"config names the slot {path!r}", hint=did_you_mean(path, program.bindings))
-    components = {path: _construct(program, path, given.get(path)) for path in _needed(program, targets)}
+    components, dependencies = _components(program, targets, given)
     engine = Engine(
         peer_id,
         tuple(addresses),
         program,
         components,
+        dependencies,
         seed=options.seed,
         incarnation=options.incarnation,
         limits=options.limits,
@@ -71,16 +79,34 @@ def install(
     return Node(engine, targets, options)
 
 
-def _needed(program: Program, targets: Sequence[str]) -> list[str]:
-    """Slots that the targets use, and those that their Concretes depend on, in order of path."""
-    found = {s for t in targets for op in program.functions[t].ops for s in op.touched}
-    queue = sorted(found)
+def _components(
+    program: Program, targets: Sequence[str], given: Mapping[str, Any]
+) -> tuple[dict[str, Role], dict[str, dict[str, str]]]:
+    """Construct what fills the slots that the targets use, and what that depends on; by slot path."""
+    queue = deque(sorted({s for t in targets for op in program.functions[t].ops for s in op.touched}))
+    components: dict[str, Role] = {}
+    dependencies: dict[str, dict[str, str]] = {}
     while queue:
-        for path in program.bindings[queue.pop()]["dependencies"].values():
-            if path not in found:
-                found.add(path)
-                queue.append(path)
-    return sorted(found)
+        path = queue.popleft()
+        if path not in components:
+            components[path] = _construct(program, path, given.get(path))
+            dependencies[path] = _dependencies(program, path, components[path])
+            queue.extend(dependencies[path].values())
+    return components, dependencies
+
+
+def _dependencies(program: Program, path: str, component: Role) -> dict[str, str]:
+    """Which slot serves each dependency; a Concrete that was bound late brings its own."""
+    found = {}
+    for role, name in component.dependencies:
+        slot = next((p for p in enclosing(path, name) if p in program.bindings), None)
+        if slot is None or program.bindings[slot]["role"] != role:
+            raise UnboundDependency(
+                f"{type(component).__name__} in slot {path!r} needs a {role} as {name!r}",
+                hint=f"bind one when compiling: Compiler().bind({{{name!r}: ...}})",
+            )
+        found[name] = slot
+    return found
 
 
 def _construct(program: Program, path: str, given: Any) -> Role:
