@@ -1,7 +1,7 @@
 """`bytesandbrains`: building blocks of federated and peer-to-peer learning.
 
-Write a `Module`, bind Concretes to its slots with a `Compiler`, bring up Nodes with `install`; or let `run` do all three
-in one process. What needs `onnx` is loaded when it is first used.
+Write a `Module`, bind Concretes to its slots with a `Compiler`, bring up Nodes with `install`; or let `run` do all
+three in one process. What needs `onnx` is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from bb_core.dsl import (
     PeerSelectorSlot,
     ProtocolSlot,
 )
+from bb_core.hooks import hookimpl
 from bb_core.ids import PeerId
 from bb_core.registry import concrete, depends, use
 from bb_core.roles import Context, Later, State
@@ -33,13 +34,14 @@ from bb_core.version import __version__
 if TYPE_CHECKING:
     from bb_core.compiler import Compiler
     from bb_core.node import Node, NodeConfig, PollResult, install
-    from bb_core.simulation import RunResult, each, run
+    from bb_core.simulation import Round, RunResult, each, run
 
 _LAZY = {
     "Compiler": "bb_core.compiler",
     "Node": "bb_core.node",
     "NodeConfig": "bb_core.node",
     "PollResult": "bb_core.node",
+    "Round": "bb_core.simulation",
     "RunResult": "bb_core.simulation",
     "install": "bb_core.node",
     "each": "bb_core.simulation",
@@ -84,6 +86,7 @@ __all__ = [
     "PollResult",
     "ProtocolSlot",
     "Record",
+    "Round",
     "RunResult",
     "State",
     "Tensor",
@@ -97,6 +100,7 @@ __all__ = [
     "f16",
     "f32",
     "f64",
+    "hookimpl",
     "i8",
     "i32",
     "i64",

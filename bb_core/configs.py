@@ -29,18 +29,24 @@ def make_config(concrete: type[Role], given: Any, slot: str) -> Any:
             expected=f"a dict of its fields, or {concrete.__name__}.Config(...)",
         )
     fields = dict(given or {})
-    legal: list[str] = [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
+    legal: list[str] = [f.name for f in dataclasses.fields(cls)] if _has_fields(cls) else []
     for name in fields:
         if name not in legal:
-            raise ConfigError(f"{concrete.__name__} has no option {name!r}", where=where, hint=did_you_mean(name, legal))
+            raise ConfigError(
+                f"{concrete.__name__} has no option {name!r}", where=where, hint=did_you_mean(name, legal)
+            )
     try:
         return _convert(cls, fields)
     except (msgspec.ValidationError, ValueError, TypeError) as error:
         raise ConfigError(f"{concrete.__name__} refuses its configuration: {error}", where=where) from error
 
 
+def _has_fields(cls: Any) -> bool:
+    return dataclasses.is_dataclass(cls)
+
+
 def _convert(cls: type, fields: dict[str, Any]) -> Any:
-    if not dataclasses.is_dataclass(cls):
+    if not _has_fields(cls):
         return cls()
     return msgspec.convert(fields, cls, dec_hook=_keep, builtin_types=(np.ndarray,))
 
@@ -49,6 +55,15 @@ def _keep(wanted: type, value: Any) -> Any:
     if isinstance(value, wanted):
         return value
     raise ValueError(f"expected {wanted.__name__}, got {type(value).__name__}")
+
+
+def is_portable(config: Any) -> bool:
+    """Whether a configuration can stand in an artefact; one with arrays cannot."""
+    try:
+        msgspec.json.encode(config)
+    except (TypeError, msgspec.EncodeError):
+        return False
+    return True
 
 
 def encode_config(config: Any, slot: str) -> Any:

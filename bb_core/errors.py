@@ -114,7 +114,7 @@ class ReservedName(AuthoringError, ValueError):
 
 
 class NotYetAvailable(AuthoringError, NotImplementedError):
-    """The recorder knows this construct by name, but this release cannot run it. README's status table says what works."""
+    """The recorder knows this construct, but this release cannot run it. README's status table says what works."""
 
     code = "BB-A008"
 
@@ -135,7 +135,7 @@ class UnknownOp(CompileError):
 
 
 class MalformedProgram(CompileError):
-    """The ModelProto is not a program: a value has two producers or none, an arity is wrong, or the ops form a cycle."""
+    """The ModelProto is not a program: a value has two producers or none, or the number of inputs is wrong."""
 
     code = "BB-C002"
 
@@ -153,7 +153,7 @@ class CrossClassDataflow(CompileError):
 
 
 class UnresolvedPeerClass(CompileError):
-    """A Send's destination has no known class of peers. Take it from a PeerSelector slot, `.sender` or a peer-list input."""
+    """A Send's destination has no known class of peers. Take it from a PeerSelector slot, `.sender` or an input."""
 
     code = "BB-C005"
 
@@ -225,7 +225,7 @@ class UnknownTarget(CompileError, LookupError):
 
 
 class DependencyCycle(CompileError):
-    """Concretes depend on one another in a ring (`@bb.depends`). Break it: let one of them take the value as an input."""
+    """Concretes depend on one another in a ring (`@bb.depends`). Let one of them take the value as an input."""
 
     code = "BB-C017"
 

@@ -5,9 +5,9 @@ A plugin is an importable module (or object) that an entry point of group `bytes
     [project.entry-points.bytesandbrains]
     trimmed = "bb_trimmed.plugin"
 
-Its hooks are module-level functions marked with `hookimpl`, each optional. Hooks run once, when plugins are first needed
-(a compile, an install, a `bb` command), never inside a poll. They must be quick and import nothing heavy: registration
-takes `"module:Class"` strings, and the class is imported when a program binds it.
+Its hooks are module-level functions marked with `hookimpl`, each optional. Hooks run once, when plugins are first
+needed (a compile, an install, a `bb` command), never inside a poll. They must be quick and import nothing heavy:
+registration takes `"module:Class"` strings, and the class is imported when a program binds it.
 
 A hook that raises stops that plugin alone: what it had registered is dropped, `bb plugins` shows the reason, and a
 program that needs one of its Concretes is told it.

@@ -103,7 +103,8 @@ def _uvarint(raw: bytes, at: int) -> tuple[int, int]:
 def site_id(function: str, port: str) -> SiteId:
     """Hash one value of one function to 64 bits: BLAKE2b of `function, zero byte, port`.
 
-    `port` carries the call-site scope (`student/grad`), so equal programs have equal ids and an edit elsewhere moves none.
+    `port` carries the call-site scope (`student/grad`), so equal programs have equal ids and an edit elsewhere moves
+    none.
     """
     digest = blake2b(f"{function}\0{port}".encode(), digest_size=8).digest()
     return SiteId(int.from_bytes(digest, "big"))

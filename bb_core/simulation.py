@@ -14,6 +14,7 @@ import onnx
 from bb_core import keys
 from bb_core import types as t
 from bb_core.compiler.driver import Compiler
+from bb_core.configs import is_portable
 from bb_core.dsl.module import Module
 from bb_core.engine.program import FunctionProgram, load_program
 from bb_core.errors import RunFailed, UsageError, did_you_mean
@@ -179,8 +180,8 @@ def _no_clock() -> int:
 
 
 def _named(binding: Binding) -> type[Role] | str | Use:
-    """What stands in the artefact: the Concrete without its configuration, which each Node gets at install."""
-    if isinstance(binding, Use | Each):
+    """What stands in the artefact: the Concrete, and its configuration if it is one for all and holds no arrays."""
+    if isinstance(binding, Each) or (isinstance(binding, Use) and not is_portable(binding.config)):
         return use(binding.concrete)
     return binding
 

@@ -1,7 +1,7 @@
 """The types of edges: tensors with element type and shape, and the small values of `bb_core.values`.
 
-A type is a point in a small lattice: `f32["N", 64]` is a `f32`, which is a `TENSOR`, which is `ANY`. In an ONNX program a
-tensor type with known elements is a tensor type with its shape; anything else is an opaque type whose name is the
+A type is a point in a small lattice: `f32["N", 64]` is a `f32`, which is a `TENSOR`, which is `ANY`. In an ONNX program
+a tensor type with known elements is a tensor type with its shape; anything else is an opaque type whose name is the
 denotation.
 """
 
@@ -89,7 +89,25 @@ DURATION: Final = i64[()]
 
 NAMED: Final[dict[str, Type]] = {
     t.denotation: t
-    for t in (ANY, TRIGGER, BYTES, RECORD, PEER_ID, PEER_LIST, REQUEST_ID, TENSOR, f32, u8, i8, i32, i64, bool_, f16, f64, u64)
+    for t in (
+        ANY,
+        TRIGGER,
+        BYTES,
+        RECORD,
+        PEER_ID,
+        PEER_LIST,
+        REQUEST_ID,
+        TENSOR,
+        f32,
+        u8,
+        i8,
+        i32,
+        i64,
+        bool_,
+        f16,
+        f64,
+        u64,
+    )
 }
 BY_ELEM: Final[dict[int, Type]] = {t.elem: t for t in NAMED.values() if t.elem}
 

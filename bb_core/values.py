@@ -23,6 +23,7 @@ class Trigger:
     _only: Trigger | None = None
 
     def __new__(cls) -> Trigger:
+        """Return the one there is."""
         if cls._only is None:
             cls._only = super().__new__(cls)
         return cls._only
@@ -46,6 +47,7 @@ class PeerList(tuple[PeerId, ...]):
     __slots__ = ()
 
     def __new__(cls, peers: Iterable[PeerId] = ()) -> PeerList:
+        """Put peers into a list, in the order given."""
         return super().__new__(cls, tuple(peers))
 
 

@@ -14,13 +14,11 @@ def problems(function: onnx.FunctionProto) -> list[MalformedProgram]:
     written = set(function.input)
     names: set[str] = set()
     for node in function.node:
-        for value in node.input:
-            if value and value not in written:
-                found.append(
-                    MalformedProgram(
-                        f"{node.op_type} reads {value!r}, which nothing before it produces", where=source_of(node)
-                    )
-                )
+        found += [
+            MalformedProgram(f"{node.op_type} reads {value!r}, which nothing before it produces", where=source_of(node))
+            for value in node.input
+            if value and value not in written
+        ]
         for value in node.output:
             if value and value in written:
                 found.append(MalformedProgram(f"the value {value!r} is produced twice", where=source_of(node)))
@@ -28,10 +26,11 @@ def problems(function: onnx.FunctionProto) -> list[MalformedProgram]:
         if not node.name or node.name in names:
             found.append(MalformedProgram(f"the node name {node.name!r} is empty or not unique", where=source_of(node)))
         names.add(node.name)
-    for value in function.output:
-        if value not in written:
-            found.append(MalformedProgram(f"the output {value!r} of {function.name} is never produced"))
-    return found
+    return found + [
+        MalformedProgram(f"the output {value!r} of {function.name} is never produced")
+        for value in function.output
+        if value not in written
+    ]
 
 
 def verify(model: onnx.ModelProto, after: str) -> None:
@@ -39,4 +38,6 @@ def verify(model: onnx.ModelProto, after: str) -> None:
     for function in model.functions:
         found = problems(function)
         if found:
-            raise InternalError(f"the pass {after} left {function.name} broken: {found[0].message}", where=found[0].where)
+            raise InternalError(
+                f"the pass {after} left {function.name} broken: {found[0].message}", where=found[0].where
+            )

@@ -43,7 +43,9 @@ class Graph:
         * nodes stand in the order in which they were recorded.
     """
 
-    def __init__(self, module: Module, scope: tuple[str, ...], recording: Recording, function: RecordedFunction) -> None:
+    def __init__(
+        self, module: Module, scope: tuple[str, ...], recording: Recording, function: RecordedFunction
+    ) -> None:
         self.module = module
         self.scope = scope
         self.recording = recording
@@ -56,7 +58,7 @@ class Graph:
 
     # --- the author's methods -----------------------------------------------------------------------------------------
 
-    def input(self, name: str, type: Type = t.ANY) -> Output:
+    def input(self, name: str, type: Type = t.ANY) -> Output:  # noqa: A002  # the word that authors expect
         """Declare an input of the Module.
 
         Args:
@@ -104,7 +106,9 @@ class Graph:
         """
         values = (value,) if isinstance(value, Output) else tuple(value)
         if not values:
-            raise MissingInput("there is nothing to send", where=caller_line(), expected="one value, or a tuple of them")
+            raise MissingInput(
+                "there is nothing to send", where=caller_line(), expected="one value, or a tuple of them"
+            )
         for each in (*values, to):
             self.check(each)
         if not (t.PEER_LIST.accepts(to.type) or t.PEER_ID.accepts(to.type)):
@@ -117,7 +121,8 @@ class Graph:
         request = self._value(node_name, "request", t.REQUEST_ID, f"{edge}.request")
         sender = self._value(node_name, "sender", t.PEER_ID, f"{edge}.sender")
         parts = ReceivedParts(
-            self._received(node_name, i, v, p, sender, request) for i, (v, p) in enumerate(zip(values, ports, strict=True))
+            self._received(node_name, i, v, p, sender, request)
+            for i, (v, p) in enumerate(zip(values, ports, strict=True))
         )
         attributes: dict[str, Any] = {keys.COUNT: len(values), keys.PORTS: tuple(ports), keys.EDGE: edge}
         if gates:
@@ -275,7 +280,9 @@ class Graph:
         if value is None:
             if port.optional:
                 return ""
-            raise MissingInput(f"{spec.name} needs the input {port.name!r}", where=caller_line(), expected=spec.signature())
+            raise MissingInput(
+                f"{spec.name} needs the input {port.name!r}", where=caller_line(), expected=spec.signature()
+            )
         if not isinstance(value, Output) and port.type == t.DURATION and isinstance(value, str):
             try:
                 value = t.parse_duration(value)
@@ -295,9 +302,7 @@ class Graph:
         legal = [p.name for p in spec.inputs] + [a.name for a in spec.attributes] + [s.name for s in spec.slots]
         for name in given:
             if name not in legal:
-                raise UnknownPort(
-                    f"{spec.name} has no {name!r}", where=caller_line(), hint=did_you_mean(name, legal)
-                )
+                raise UnknownPort(f"{spec.name} has no {name!r}", where=caller_line(), hint=did_you_mean(name, legal))
 
     def _received(
         self, node_name: str, index: int, value: Output, port: str, sender: Output, request: Output

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Output:
     """A value in a Graph. It knows its Graph, its type, and where it was recorded.
 
-    `a + b`, `a - b`, `a * b`, `a / b`, `a @ b` and `-a` record ONNX ops on the Module's Backend slot, if it has just one.
+    `a + b`, `a - b`, `a * b`, `a / b`, `a @ b` and `-a` record ONNX ops on the Module's Backend slot, if it has just
+    one.
 
     Attributes:
         port: How messages and the wire call the value, such as `model.params`.

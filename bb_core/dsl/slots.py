@@ -1,7 +1,8 @@
 """Slots: named holes in a Module, which a Concrete of one Role fills.
 
 A slot is a class attribute (`model = bb.ModelSlot()`). Its methods are the Role's ops, made from the Role's OpSpecs:
-`self.model.load_parameters(g, params)`. The slot's path is where it stands (`student.model`), never an object's identity.
+`self.model.load_parameters(g, params)`. The slot's path is where it stands (`student.model`), never an object's
+identity.
 """
 
 from __future__ import annotations
@@ -64,9 +65,7 @@ class BoundSlot:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         specs = specs_of(self.slot.role)
         if name.startswith("__") or name not in specs:
-            raise AttributeError(
-                f"a {self.slot.role.role} slot has no op {name!r}; {did_you_mean(name, specs)}"
-            )
+            raise AttributeError(f"a {self.slot.role.role} slot has no op {name!r}; {did_you_mean(name, specs)}")
         return self._recorder(name, specs[name])
 
     def __dir__(self) -> list[str]:
@@ -105,7 +104,9 @@ def _by_name(spec: OpSpec, args: Sequence[Any], named: dict[str, Any]) -> dict[s
     order = [s.name for s in spec.slots] + [p.name for p in spec.inputs]
     if len(args) > len(order):
         raise UnknownPort(
-            f"{spec.name} takes {len(order)} inputs, {len(args)} were given", where=caller_line(), expected=spec.signature()
+            f"{spec.name} takes {len(order)} inputs, {len(args)} were given",
+            where=caller_line(),
+            expected=spec.signature(),
         )
     given = dict(zip(order, args, strict=False))
     for name, value in named.items():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from pathlib import PurePath
 from types import FrameType
 
 _OURS = ("bb_core.dsl", "bb_core.roles", "bb_core.ops")
@@ -21,7 +21,7 @@ def caller_line() -> str:
     if frame is None:
         return "unknown:0"
     module = frame.f_globals.get("__name__", "__main__")
-    file = os.path.basename(frame.f_code.co_filename)
+    file = PurePath(frame.f_code.co_filename).name
     if "." in module:
         file = "/".join([*module.split(".")[:-1], file])
     return f"{file}:{frame.f_lineno}"

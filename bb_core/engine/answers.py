@@ -48,7 +48,8 @@ class Promised:
         """Count the promise among what its Frame waits for."""
         if self.parked or frame is not self.frame or op != self.op:
             raise RoleError(
-                "a Later was returned by an op that did not make it", expected="`return ctx.later(...)` of the same call"
+                "a Later was returned by an op that did not make it",
+                expected="`return ctx.later(...)` of the same call",
             )
         self.parked = True
         frame.waiting += 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bb_core.engine.answers import Promised
+from bb_core.engine.requests import RESPONSE
 from bb_core.errors import RoleError, did_you_mean
 from bb_core.ids import ExecId, PeerId
 from bb_core.roles.context import Context
@@ -49,6 +50,11 @@ class OpContext:
     def request(self) -> int:
         inbound = self.frame.inbound
         return 0 if inbound is None else inbound.request
+
+    @property
+    def is_response(self) -> bool:
+        inbound = self.frame.inbound
+        return inbound is not None and inbound.kind == RESPONSE
 
     @property
     def requests(self) -> Sequence[int]:

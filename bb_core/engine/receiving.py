@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bb_core.engine.program import Export
-from bb_core.engine.sending import RESPONSE
+from bb_core.engine.requests import RESPONSE
 from bb_core.errors import AddressError, NotExported, PayloadError, RemoteError, SourceMismatch
 from bb_core.ids import PeerId
 from bb_core.steps import Dropped, EnvelopeRejected, FillRejected

@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Final
 
 from bb_core.engine.dispatch import Frame
 from bb_core.engine.timers import Timer, Timers
 from bb_core.errors import UnexpectedResponse
 from bb_core.ids import PeerId
+
+REQUEST: Final = 1  # an Envelope that begins something
+RESPONSE: Final = 2  # one that answers a request
 
 _MASK = (1 << 64) - 1
 _ODD = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: successive ids are spread over the whole range

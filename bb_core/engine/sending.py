@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from bb_core import keys
 from bb_core.engine.program import OpInfo
+from bb_core.engine.requests import REQUEST, RESPONSE
 from bb_core.errors import RoleError
 from bb_core.ids import PeerId
 from bb_core.steps import SendEnvelope, WireTimeout
@@ -18,9 +19,6 @@ from bb_core.wire.payloads import encode_value
 if TYPE_CHECKING:
     from bb_core.engine.context import OpContext
     from bb_core.engine.engine import Engine
-
-REQUEST: Final = 1
-RESPONSE: Final = 2
 
 
 def bind_send(engine: Engine, info: OpInfo) -> Callable[..., RequestId]:

@@ -39,9 +39,7 @@ def encode_recording(recording: Recording) -> onnx.ModelProto:
     return model
 
 
-def set_graph(
-    model: onnx.ModelProto, entries: Mapping[str, tuple[Mapping[str, Type], Mapping[str, Type]]]
-) -> None:
+def set_graph(model: onnx.ModelProto, entries: Mapping[str, tuple[Mapping[str, Type], Mapping[str, Type]]]) -> None:
     """Write the top-level graph: one call of each entry function, whose inputs and outputs are the graph's.
 
     Names are prefixed with the function's when there is more than one entry. A function that only the wire reaches has

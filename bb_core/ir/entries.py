@@ -1,7 +1,7 @@
 """What starts a function's ops: its entries, and which ops each one reaches.
 
-An entry is all inputs of the function together (an invoke), or what one Envelope brings (a Recv). An op is reached by an
-entry when all its inputs can come from that entry, from constants, or from ops that need no input at all; those last
+An entry is all inputs of the function together (an invoke), or what one Envelope brings (a Recv). An op is reached by
+an entry when all its inputs can come from that entry, from constants, or from ops that need no input at all; those last
 ones run with the entry of whoever reads them.
 """
 

@@ -44,7 +44,9 @@ def check_onnx_call(op_type: str, n_inputs: int, attributes: Iterable[str], wher
         raise UnknownPort(f"opset {OPSET} has no op {op_type}", where=where)
     if not schema.min_input <= n_inputs <= schema.max_input:
         most = "many" if schema.max_input > 1000 else schema.max_input
-        raise MissingInput(f"{op_type} was given {n_inputs} inputs", where=where, expected=f"{schema.min_input} to {most}")
+        raise MissingInput(
+            f"{op_type} was given {n_inputs} inputs", where=where, expected=f"{schema.min_input} to {most}"
+        )
     for name in attributes:
         if name not in schema.attributes:
             raise UnknownPort(

@@ -74,7 +74,8 @@ class Node:
             data: Any buffer; it is read in the next poll and must not change.
             now: Time in nanoseconds.
             source: The peer that the transport has verified.
-            observed: The address that the transport saw it at; it goes into the address book if the peer has none there.
+            observed: The address that the transport saw it at; it goes into the address book if the peer has none
+            there.
         """
         self._advance(now)
         if observed is not None and not self._engine.address_book.addresses(source):

@@ -28,7 +28,7 @@ SEND: Final = OpSpec(
         Attribute(keys.DELIVERY, "int", 0),
         Attribute(keys.REPLY, "int", 0),
     ),
-    doc="Send values to one peer or to many, in one Envelope each. The received values and the sender are at home there.",
+    doc="Send values to one peer or to many, in one Envelope each. What is received is at home there.",
 )
 RECV: Final = OpSpec(
     keys.WIRE,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from bb_core.ops.spec import Answer
 from bb_core.roles.context import Context, Later
 from bb_core.roles.contract import Count, Duration, Role, op
 from bb_core.values import PeerList, Record, Tensor
+
+_WAITING: Final = 16  # how many requests' contributions may wait for their collection
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +31,37 @@ class Contribution:
 class _Round:
     """An open collection."""
 
-    later: Later | None
-    requests: tuple[int, ...]
+    requests: frozenset[int]
     cohort: frozenset[PeerId]
     quorum: int
     minimum: int
+    later: Later | None = None
+    gathered: dict[PeerId, Contribution] = field(default_factory=dict)
+    answered: int = 0
+    """How many of the cohort are among those gathered; a Node's own contribution (request 0) comes on top."""
+
+    def takes(self, request: int, source: PeerId) -> bool:
+        """Whether a contribution belongs to this round."""
+        return request == 0 or (request in self.requests and source in self.cohort)
+
+    def add(self, contribution: Contribution) -> None:
+        """Take a contribution in; one of a peer that has contributed before replaces that."""
+        self.answered += contribution.source in self.cohort and contribution.source not in self.gathered
+        self.gathered[contribution.source] = contribution
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self.answered >= self.quorum
 
 
 class Aggregator(Role):
     """Gather the updates of a cohort, then combine them.
 
-    The base class does the gathering, which is the same for every rule: a Concrete overrides `combine`, and `accept` when
-    it wants to refuse more than what is malformed. A contribution is keyed by request and source: one that comes twice
-    replaces the first, and the order in which they come does not matter, for `combine` gets them in order of peer id.
+    The base class does the gathering, which is the same for every rule: a Concrete overrides `combine`, and `accept`
+    when it wants to refuse more than what is malformed. A contribution is keyed by request and source: one that comes
+    twice replaces the first, and the order in which they come does not matter, for `combine` gets them in order of peer
+    id.
 
     Lifecycle: contribute* · collect (one at a time; contributions may come before it) · aggregate · the next round.
 
@@ -71,11 +91,23 @@ class Aggregator(Role):
     @op("Contribute", answer=Answer.NOW)
     def contribute(self, ctx: Context, update: Tensor, stats: Record) -> None:
         """Add one peer's update to its round; a duplicate replaces, a malformed or non-finite one is refused."""
+        if ctx.request and not ctx.is_response:
+            raise ContributionRefused(
+                f"nobody has asked {ctx.source} for an update",
+                expected="an answer to a request of this Node, or a contribution of its own",
+                hint="answer what came from the coordinator: g.send(update, to=received.sender)",
+            )
         contribution = Contribution(ctx.source, update, stats)
         self.accept(ctx, contribution)
-        self._waiting.setdefault(ctx.request, {})[ctx.source] = contribution
-        if self._round is not None:
-            self._close_when_full(ctx)
+        open_round = self._round
+        if open_round is None or not open_round.takes(ctx.request, ctx.source):
+            self._keep(ctx.request, contribution)
+            return
+        open_round.add(contribution)
+        if open_round.is_full:
+            self._close(ctx, open_round)
+            if open_round.later is not None:
+                open_round.later.complete()
 
     @op("Collect", answer=Answer.NETWORK)
     def collect(
@@ -95,18 +127,20 @@ class Aggregator(Role):
             )
         config = self.config
         wanted = config.quorum if quorum is None else int(quorum)
-        self._round = _Round(
-            None,
-            tuple(ctx.requests),
+        open_round = self._round = _Round(
+            frozenset(ctx.requests),
             frozenset(cohort),
             len(cohort) if wanted is None else min(wanted, len(cohort)),
             config.minimum if minimum is None else int(minimum),
         )
-        if self._is_full(self._round):
-            self._close(ctx)
+        for request in (*ctx.requests, 0):
+            for contribution in self._waiting.pop(request, {}).values():
+                open_round.add(contribution)
+        if open_round.is_full:
+            self._close(ctx, open_round)
             return None
-        self._round.later = ctx.later(None if deadline is None else int(deadline), self._close_at_deadline)
-        return self._round.later  # type: ignore[return-value]  # a Later stands for the promised output
+        open_round.later = ctx.later(None if deadline is None else int(deadline), self._close_at_deadline)
+        return open_round.later  # type: ignore[return-value]  # a Later stands for the promised output
 
     @op("Aggregate", outputs="params stats", answer=Answer.LATER)
     def aggregate(self, ctx: Context) -> tuple[Tensor, Record]:
@@ -138,9 +172,7 @@ class Aggregator(Role):
         update = contribution.update
         if not np.issubdtype(update.dtype, np.floating):
             raise ContributionRefused(f"an update has elements of type {update.dtype}", expected="floating point")
-        first = self._closed[0] if self._closed else next(
-            (c for by_peer in self._waiting.values() for c in by_peer.values()), None
-        )
+        first = next(iter(self._round.gathered.values()), None) if self._round is not None else None
         if first is not None and first.update.shape != update.shape:
             raise ContributionRefused(
                 f"an update of shape {update.shape} came into a round of shape {first.update.shape}",
@@ -151,54 +183,35 @@ class Aggregator(Role):
 
     # --- the round ----------------------------------------------------------------------------------------------------
 
-    def _gathered(self, open_round: _Round) -> dict[PeerId, Contribution]:
-        found: dict[PeerId, Contribution] = {}
-        for request in (*open_round.requests, 0):
-            for source, contribution in self._waiting.get(request, {}).items():
-                if source in open_round.cohort or request == 0:
-                    found[source] = contribution
-        return found
-
-    def _is_full(self, open_round: _Round) -> bool:
-        return len(self._gathered(open_round)) >= open_round.quorum
-
-    def _close_when_full(self, ctx: Context) -> None:
-        if self._round is not None and self._is_full(self._round):
-            later = self._round.later
-            self._close(ctx)
-            if later is not None:
-                later.complete()
+    def _keep(self, request: int, contribution: Contribution) -> None:
+        """Keep what came before its collection; what is never collected makes place for newer requests."""
+        self._waiting.setdefault(request, {})[contribution.source] = contribution
+        if len(self._waiting) > _WAITING:
+            del self._waiting[next(iter(self._waiting))]
 
     @final
     def _close_at_deadline(self, ctx: Context) -> None:
         open_round = self._round
         if open_round is None or open_round.later is None:
             return
-        later, count = open_round.later, len(self._gathered(open_round))
-        self._close(ctx)
-        if count < open_round.minimum:
-            later.fail(
-                QuorumNotReached(
-                    f"{count} of {len(open_round.cohort)} peers had answered at the deadline",
-                    expected=f"at least {open_round.minimum}",
-                    hint="raise the deadline, or lower `minimum`",
-                    received=count,
-                    cohort=len(open_round.cohort),
-                )
-            )
-        else:
-            later.complete()
-
-    def _close(self, ctx: Context) -> None:
-        open_round = self._round
-        if open_round is None:
+        self._close(ctx, open_round)
+        if open_round.answered >= open_round.minimum:
+            open_round.later.complete()
             return
-        gathered = self._gathered(open_round)
-        self._closed = [gathered[source] for source in sorted(gathered)]
-        for request in (*open_round.requests, 0):
-            self._waiting.pop(request, None)
+        open_round.later.fail(
+            QuorumNotReached(
+                f"{open_round.answered} of {len(open_round.cohort)} peers had answered at the deadline",
+                expected=f"at least {open_round.minimum}",
+                hint="raise the deadline, or lower `minimum`",
+                received=open_round.answered,
+                cohort=len(open_round.cohort),
+            )
+        )
+
+    def _close(self, ctx: Context, open_round: _Round) -> None:
+        self._closed = [open_round.gathered[source] for source in sorted(open_round.gathered)]
         self._round = None
-        ctx.close(open_round.requests)
+        ctx.close(tuple(open_round.requests))
 
 
 def is_finite(array: Tensor) -> bool:

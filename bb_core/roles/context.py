@@ -40,6 +40,10 @@ class Context(Protocol):
         """Request id of the Envelope that began this Frame; 0 when there is none."""
 
     @property
+    def is_response(self) -> bool:
+        """Whether that Envelope answers a request of this Node."""
+
+    @property
     def requests(self) -> Sequence[int]:
         """Ids of the requests that this Frame has sent and that are still open."""
 

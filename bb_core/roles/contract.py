@@ -101,7 +101,7 @@ def declares_role(cls: type[Role]) -> bool:
 
 def roles_of(concrete: type) -> tuple[type[Role], ...]:
     """The Roles that a Concrete fulfils, from its bases."""
-    return tuple(c for c in concrete.__mro__ if isinstance(c, type) and issubclass(c, Role) and declares_role(c))
+    return tuple(c for c in concrete.__mro__ if issubclass(c, Role) and declares_role(c))
 
 
 _derived: dict[type[Role], dict[str, OpSpec]] = {}
@@ -218,7 +218,14 @@ def type_of(hint: Any) -> Type:
     return found
 
 
-_KINDS: dict[Any, str] = {int: "int", float: "float", str: "str", bool: "bool", tuple[int, ...]: "ints", tuple[str, ...]: "strs"}
+_KINDS: dict[Any, str] = {
+    int: "int",
+    float: "float",
+    str: "str",
+    bool: "bool",
+    tuple[int, ...]: "ints",
+    tuple[str, ...]: "strs",
+}
 
 
 def _attribute_kind(hint: Any) -> str:

@@ -99,7 +99,7 @@ class Model(Role):
     @op("TrainEpochs", outputs="loss stats", version=2)
     @abstract
     def train_epochs(self, ctx: Context, data: DataSource, *, epochs: int = 1) -> tuple[Tensor, Record]:
-        """Train on all of a DataSource, `epochs` times. `loss` is the mean over the last epoch; `stats` has `num_samples`."""
+        """Train `epochs` times on all of a DataSource; `loss` is the last pass's mean, `stats` has `num_samples`."""
         raise NotImplementedError
 
     @op("Evaluate", outputs="metrics", version=2)

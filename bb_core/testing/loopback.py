@@ -1,8 +1,8 @@
 """`Loopback`: N Nodes in one process, joined by a seeded network in virtual time. No threads, no sleep, no clock.
 
 Theory of operation. Events stand in a heap by (time, sequence): an Envelope's arrival, or a Node's wake-up. All that is
-due at one time is delivered first; then every Node that got something is polled, in the order in which it got it. What a
-poll sends is put into the heap with the network's delay. The Nodes are the very ones that are deployed, and all that
+due at one time is delivered first; then every Node that got something is polled, in the order in which it got it. What
+a poll sends is put into the heap with the network's delay. The Nodes are the very ones that are deployed, and all that
 passes between them is encoded bytes.
 """
 
@@ -132,7 +132,9 @@ class Loopback:
                 return True
             if not self._advance():
                 return False
-        raise UsageError(f"the Nodes were not quiet after {max_events} events", hint="do two of them answer each other?")
+        raise UsageError(
+            f"the Nodes were not quiet after {max_events} events", hint="do two of them answer each other?"
+        )
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

@@ -46,7 +46,9 @@ def analyze_wire_edges(model: onnx.ModelProto, state: State) -> None:
 def _claim(taken: dict[int, str], number: int, owner: str, where: str, state: State) -> None:
     if number in taken and taken[number] != owner:
         state.add(
-            SiteCollision(f"{owner!r} and {taken[number]!r} hash to {number:#x}", where=where, hint="rename one of them")
+            SiteCollision(
+                f"{owner!r} and {taken[number]!r} hash to {number:#x}", where=where, hint="rename one of them"
+            )
         )
     taken[number] = owner
 

@@ -29,8 +29,8 @@ def infer_peer_classes(model: onnx.ModelProto, state: State) -> None:
     An op's home is what `g.place(on=)` says, else the one home of all its inputs, else the Module's own class. What a
     Send delivers is at home in the class of its destination; a Send to `.sender` goes back where the first came from.
 
-    Needs: solved types. Leaves: `home` on every op but constants; the destination's class and `reply` on Sends. Fails with:
-    CrossClassDataflow, UnresolvedPeerClass.
+    Needs: solved types. Leaves: `home` on every op but constants; the destination's class and `reply` on Sends. Fails
+    with: CrossClassDataflow, UnresolvedPeerClass.
     """
     function = model.functions[0]
     classes = _Classes()
@@ -66,7 +66,8 @@ def _home(node: onnx.NodeProto, classes: _Classes, state: State) -> str:
             CrossClassDataflow(
                 f"{node.op_type} reads values that live on different peers: {listed}",
                 where=source_of(node),
-                hint="send one of them with g.send(value, to=...), or give an op without inputs its place with `after=`",
+                hint="send one of them with g.send(value, to=...), or give an op without inputs its place "
+                "with `after=`",
             )
         )
     return next(iter(homes), keys.OWN_CLASS)

@@ -14,7 +14,8 @@ from bb_core.types import Type
 def inline_for_partition(model: onnx.ModelProto, state: State) -> None:
     """Write every sub-module's body into the root function, under the name of its call.
 
-    The `onnx` inliner is not used: it drops the metadata of the nodes (slots and lines), on which all later passes stand.
+    The `onnx` inliner is not used: it drops the metadata of the nodes (slots and lines), on which all later passes
+    stand.
 
     Needs: the functions that `build` made. Leaves: one function, without calls; values and edges of a sub-module are
     named `<call>/<name>`. Fails with: MalformedProgram, for a call of a function that is not there.

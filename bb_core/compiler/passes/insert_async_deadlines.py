@@ -14,8 +14,8 @@ from bb_core.ops.table import find_spec
 def insert_async_deadlines(model: onnx.ModelProto, state: State) -> None:
     """Give every op that waits for peers a deadline, where its author wrote none.
 
-    Needs: declared ops. Leaves: `deadline_ns` on ops that wait for the network and have no `deadline` input. Fails with:
-    nothing.
+    Needs: declared ops. Leaves: `deadline_ns` on ops that wait for the network and have no `deadline` input. Fails
+    with: nothing.
     """
     for node in nodes_of(model):
         spec = find_spec(node.domain, node.op_type)

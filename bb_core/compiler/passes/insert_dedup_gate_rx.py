@@ -11,7 +11,7 @@ from bb_core.ir.proto import attribute, set_attribute
 
 
 def insert_dedup_gate_rx(model: onnx.ModelProto, state: State) -> None:
-    """Stamp the duplicate gate on every Recv: the engine drops an Envelope that it has seen, before it decodes a payload.
+    """Stamp the duplicate gate on every Recv: what has been seen is dropped before a payload is decoded.
 
     A duplicate is told by (source, kind, request id, site), so equal payloads of two peers or two rounds both count.
 

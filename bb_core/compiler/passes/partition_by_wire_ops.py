@@ -14,10 +14,11 @@ from bb_core.types import Type
 
 
 def partition_by_wire_ops(model: onnx.ModelProto, state: State) -> None:
-    """Cut the program at its network edges: one function for each class of peers, named `<Module>` or `<Module>@<class>`.
+    """Cut the program at its network edges: one function for each class of peers.
 
-    Constants are copied into each function that reads them. Ops on one stateful slot then get control edges in the order
-    in which they were written, within one entry; ops that are ordered already get none.
+    They are named `<Module>` and `<Module>@<class>`.
+    Constants are copied into each function that reads them. Ops on one stateful slot then get control edges in the
+    order in which they were written, within one entry; ops that are ordered already get none.
 
     Needs: homes, Recvs. Leaves: the functions, sorted by class, and a graph that calls each. Fails with: nothing.
     """

@@ -45,7 +45,9 @@ def resolve_slots(model: onnx.ModelProto, state: State) -> None:
     for path in sorted(set(state.given) - known):
         state.add(UnknownSlot(f"the program has no slot {path!r}", hint=did_you_mean(path, known)))
     for path in sorted(state.late - known):
-        state.add(UnknownSlot(f"late= names {path!r}, and the program has no such slot", hint=did_you_mean(path, known)))
+        state.add(
+            UnknownSlot(f"late= names {path!r}, and the program has no such slot", hint=did_you_mean(path, known))
+        )
     for function in model.functions:
         for node in function.node:
             _check_capability(node, state)

@@ -12,7 +12,8 @@ from bb_core.ir.proto import attribute, make_node, metadata
 def synthesize_wire_recvs(model: onnx.ModelProto, state: State) -> None:
     """Split every Send in two: what the sender does, and a Recv where its values arrive.
 
-    Needs: homes and destinations. Leaves: Sends whose one output is the request, each followed by its Recv. Fails with: nothing.
+    Needs: homes and destinations. Leaves: Sends whose one output is the request, each followed by its Recv. Fails with:
+    nothing.
     """
     function = model.functions[0]
     nodes: list[onnx.NodeProto] = []
@@ -33,4 +34,3 @@ def _recv(send: onnx.NodeProto) -> onnx.NodeProto:
     props = metadata(send)
     kept = {keys.HOME: props[keys.DESTINATION], keys.SOURCE: props.get(keys.SOURCE, "")}
     return make_node("Recv", keys.WIRE, [], list(send.output[1:]), name, attrs, kept)
-

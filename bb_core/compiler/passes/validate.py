@@ -40,7 +40,9 @@ def _check_node(node: onnx.NodeProto, state: State) -> None:
             UnknownOp(
                 f"nobody declares the op {node.op_type!r} of {node.domain!r}",
                 where=source_of(node),
-                hint=did_you_mean(node.op_type, names) if names else "the plugin that adds this domain is not installed",
+                hint=did_you_mean(node.op_type, names)
+                if names
+                else "the plugin that adds this domain is not installed",
             )
         )
         return

@@ -1,0 +1,126 @@
+"""`bb bench`: runs a suite in a process of its own, with every thread pool pinned to one thread."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bb_core.errors import MissingExtra, RunFailed, UsageError, did_you_mean
+from bb_core.plugins import installed_plugins
+
+_POOLS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "BLIS_NUM_THREADS")
+
+
+def bench(
+    suite: Annotated[str, typer.Argument(help="A suite's name; without it the suites are listed.")] = "",
+    rounds: Annotated[int, typer.Option(help="Rounds of each row; ours and the peer alternate.")] = 21,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Measure ours against a peer and a physical limit, and print ratios (below 1 is faster than the peer)."""
+    suites = installed_plugins().suites.modules
+    if not suite:
+        _list(suites)
+        return
+    if suite not in suites:
+        raise UsageError(f"there is no benchmark suite {suite!r}", hint=did_you_mean(suite, suites))
+    if rounds < 1:
+        raise UsageError(f"rounds is {rounds}", expected="at least 1")
+    found = run_suite(suite, suites[suite], rounds)
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        _print(found)
+
+
+def run_suite(name: str, module: str, rounds: int) -> dict[str, Any]:
+    """Run one suite and return its table: `{"suite", "machine", "rows"}`.
+
+    Raises:
+        MissingExtra: pytest-benchmark is not installed.
+        RunFailed: the suite failed; the end of its output is quoted.
+    """
+    for needed in ("pytest", "pytest_benchmark"):
+        if importlib.util.find_spec(needed) is None:
+            raise MissingExtra("bb bench needs pytest and pytest-benchmark", hint='pip install "bytesandbrains[bench]"')
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise RunFailed(f"the suite {name!r} is registered as {module}, which cannot be found")
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = Path(scratch) / "rows.json"
+        done = subprocess.run(
+            [*_command(spec.origin, rows, rounds)],
+            cwd=scratch,
+            env=os.environ | dict.fromkeys(_POOLS, "1") | {"PYTHONHASHSEED": "0"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0 or not rows.exists():
+            raise RunFailed(f"the suite {name!r} failed", hint=(done.stdout + done.stderr)[-2000:])
+        return {"suite": name} | json.loads(rows.read_text(encoding="utf-8"))
+
+
+def _command(file: str, rows: Path, rounds: int) -> list[str]:
+    options = ["-q", "-p", "bb_plugins.bench.harness", "-p", "no:cacheprovider", "--import-mode=importlib"]
+    options += ["-c", os.devnull, "--rootdir", str(Path(file).parent), "--benchmark-disable-gc", "--benchmark-quiet"]
+    return [sys.executable, "-m", "pytest", *options, "--bb-rows", str(rows), "--bb-rounds", str(rounds), file]
+
+
+def _list(suites: dict[str, str]) -> None:
+    table = Table(title="Benchmark suites", caption="bb bench SUITE [--json]", title_justify="left")
+    table.add_column("suite")
+    table.add_column("module")
+    for name in sorted(suites):
+        table.add_row(name, suites[name])
+    Console().print(table)
+
+
+def _print(found: dict[str, Any]) -> None:
+    machine = found["machine"]
+    caption = f"{machine['cpu']}, {machine['cores']} cores, one thread; a ratio below 1 is faster than the peer"
+    table = Table(title=f"bb bench {found['suite']}", caption=caption, title_justify="left")
+    for column, justify in (("row", "left"), ("ours", "right"), ("peer", "left"), ("peer's", "right")):
+        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]  # rich's Literal
+    for column in ("ratio", "spread"):
+        table.add_column(column, justify="right")
+    table.add_column("limit", overflow="fold")
+    table.add_column("to limit", justify="right")
+    for row in found["rows"]:
+        table.add_row(
+            row["name"],
+            _bytes(row["bytes"]) if row["bytes"] is not None else _time(row["ours_ns"]),
+            row["peer"] or "-",
+            _time(row["peer_ns"]),
+            _ratio(row["ratio"]),
+            f"{row['spread']:.0%}",
+            row["limit"] or "-",
+            _ratio(row["limit_ratio"]),
+        )
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def _time(ns: float | None) -> str:
+    if ns is None:
+        return "-"
+    for unit, scale in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+        if ns >= scale:
+            return f"{ns / scale:.3g} {unit}"
+    return f"{ns:.3g} ns"
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 1024:.1f} kB"
+
+
+def _ratio(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.2f}x"

@@ -1,0 +1,238 @@
+"""The pytest plugin behind `bb bench`: the fixture `row`, and the table that it fills.
+
+Theory of operation. A machine's speed drifts by a factor of two within an hour, so a time alone says little. A row
+measures ours, a named peer and a physical limit in turns, one batch of each in every round, and reports the median over
+the rounds of the *ratio*. Beside wall time it takes CPU time: a round in which the two differ by more than 5 % was
+disturbed (or had helpers on other cores), and is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median, quantiles
+from time import perf_counter_ns, process_time_ns
+from typing import Any
+
+import pytest
+
+Call = Callable[[], Any]
+
+_BATCH_NS = 5_000_000  # a batch is long against the clock's grain and short against the machine's drift
+_DISTURBED = 0.05
+_ENOUGH = 5  # with fewer undisturbed rounds than this, all rounds count and the row says so
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a suite's table. Times are nanoseconds for one call; ratios are ours divided by the other's.
+
+    Attributes:
+        peer: What ours is compared with; None when there is none.
+        spread: Interquartile range of the ratio (of ours, without a peer), as a share of its median.
+        limit: The physical limit; None when there is none.
+        cpu_ns: CPU time of ours.
+        disturbed: Share of rounds in which CPU and wall time differed by more than 5 %.
+        bytes: For a row that measures memory instead of time; `ours_ns` is then 0.
+    """
+
+    name: str
+    ours_ns: float
+    peer: str | None
+    peer_ns: float | None
+    ratio: float | None
+    spread: float
+    limit: str | None
+    limit_ratio: float | None
+    cpu_ns: float = 0.0
+    disturbed: float = 0.0
+    bytes: float | None = None
+
+
+@dataclass(slots=True)
+class _Lap:
+    wall: float
+    cpu: float
+
+    @property
+    def is_disturbed(self) -> bool:
+        return abs(self.wall - self.cpu) > _DISTURBED * self.wall
+
+
+class Measure:
+    """The fixture `row`. Call it once or more in a test; each call adds a row."""
+
+    def __init__(self, benchmark: Any, rows: list[Row], rounds: int) -> None:
+        self._benchmark = benchmark
+        self._rows = rows
+        self._rounds = rounds
+
+    def __call__(
+        self,
+        name: str,
+        ours: Call,
+        *,
+        peer: tuple[str, Call] | None = None,
+        limit: tuple[str, Call] | None = None,
+        timed: bool = False,
+        per: int = 1,
+        rounds: int | None = None,
+    ) -> Row:
+        """Measure.
+
+        Args:
+            name: What is measured.
+            ours: Does it once.
+            peer: Who is compared with, and a callable that does the same once.
+            limit: Which physical limit, and a callable that does only what cannot be avoided.
+            timed: The callables return nanoseconds themselves (wall), for what cannot be timed from outside.
+            per: How many units one call does; times are for one unit.
+            rounds: Overrides `--rounds`.
+        """
+        sides = {"ours": ours} | ({"peer": peer[1]} if peer else {}) | ({"limit": limit[1]} if limit else {})
+        clocks = {side: (_told if timed else _timed)(call, per) for side, call in sides.items()}
+        laps: dict[str, list[_Lap]] = {side: [] for side in sides}
+
+        def others() -> None:
+            for side in sides:
+                if side != "ours":
+                    laps[side].append(clocks[side]())
+
+        def target() -> None:
+            laps["ours"].append(clocks["ours"]())
+
+        if self._benchmark is None:
+            for _ in range(rounds or self._rounds):
+                others()
+                target()
+        else:
+            self._benchmark.pedantic(target, setup=others, rounds=rounds or self._rounds, iterations=1)
+            self._benchmark = None  # one test is one pytest-benchmark entry; its further rows are timed alike
+        row = _summarise(name, laps, peer[0] if peer else None, limit[0] if limit else None)
+        self._rows.append(row)
+        return row
+
+    def memory(self, name: str, measured: float, *, peer: tuple[str, float] | None = None) -> Row:
+        """Add a row of bytes instead of nanoseconds."""
+        ratio = measured / peer[1] if peer else None
+        row = Row(name, 0.0, peer[0] if peer else None, None, ratio, 0.0, None, None, bytes=measured)
+        self._rows.append(row)
+        return row
+
+
+def _timed(call: Call, per: int) -> Callable[[], _Lap]:
+    """Time a batch of calls, as many as fill `_BATCH_NS`."""
+    call()
+    began = perf_counter_ns()
+    call()
+    count = max(1, _BATCH_NS // max(1, perf_counter_ns() - began))
+
+    def lap() -> _Lap:
+        repeat = range(count)
+        cpu, wall = process_time_ns(), perf_counter_ns()
+        for _ in repeat:
+            call()
+        wall, cpu = perf_counter_ns() - wall, process_time_ns() - cpu
+        return _Lap(wall / (count * per), cpu / (count * per))
+
+    return lap
+
+
+def _told(call: Call, per: int) -> Callable[[], _Lap]:
+    call()
+
+    def lap() -> _Lap:
+        told = call() / per
+        return _Lap(told, told)
+
+    return lap
+
+
+def _summarise(name: str, laps: dict[str, list[_Lap]], peer: str | None, limit: str | None) -> Row:
+    count = len(laps["ours"])
+    calm = [i for i in range(count) if not any(side[i].is_disturbed for side in laps.values())]
+    kept = calm if len(calm) >= min(_ENOUGH, count) else list(range(count))
+    wall = {side: [lap[i].wall for i in kept] for side, lap in laps.items()}
+    ratios = {
+        side: [a / b for a, b in zip(wall["ours"], times, strict=True) if b > 0]
+        for side, times in wall.items()
+        if side != "ours"
+    }
+    compared = ratios.get("peer") or wall["ours"]
+    return Row(
+        name,
+        median(wall["ours"]),
+        peer,
+        median(wall["peer"]) if peer else None,
+        median(ratios["peer"]) if ratios.get("peer") else None,
+        _spread(compared),
+        limit,
+        median(ratios["limit"]) if ratios.get("limit") else None,
+        median(laps["ours"][i].cpu for i in kept),
+        1 - len(calm) / count,
+    )
+
+
+def _spread(values: list[float]) -> float:
+    if len(values) < 2:
+        return 0.0
+    low, middle, high = quantiles(values, n=4)
+    return (high - low) / middle if middle else 0.0
+
+
+def machine() -> dict[str, Any]:
+    """Say on what was measured."""
+    import numpy as np
+
+    return {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "threads": os.environ.get("OMP_NUM_THREADS", "unpinned"),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+# --- pytest hooks -----------------------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what `bb bench` passes."""
+    group = parser.getgroup("bb bench")
+    group.addoption("--bb-rows", default=None, help="write the rows to this JSON file")
+    group.addoption("--bb-rounds", type=int, default=21, help="rounds of each row")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin an empty table."""
+    config.stash[_ROWS] = []
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the table."""
+    path = session.config.getoption("--bb-rows")
+    if path:
+        rows = [asdict(row) for row in session.config.stash[_ROWS]]
+        Path(path).write_text(json.dumps({"machine": machine(), "rows": rows}), encoding="utf-8")
+
+
+@pytest.fixture
+def row(benchmark: Any, pytestconfig: pytest.Config) -> Measure:
+    """Measure rows; see `Measure`."""
+    return Measure(benchmark, pytestconfig.stash[_ROWS], pytestconfig.getoption("--bb-rounds"))
+
+
+_ROWS = pytest.StashKey[list[Row]]()

@@ -1,0 +1,1 @@
+"""Recipes: whole programs, ready to run."""

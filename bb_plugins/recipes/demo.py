@@ -1,0 +1,133 @@
+"""`bb demo`: trains before your eyes, and says what to try next."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import bb_core as bb
+from bb_core.errors import UsageError
+from bb_plugins.recipes.digits import Experiment, Outcome, accuracy, run_digits
+
+_TITLE = "Federated averaging of a 64-128-10 network on handwritten digits"
+
+
+def demo(
+    clients: Annotated[int, typer.Option(help="How many clients share the 1437 training examples.")] = 20,
+    rounds: Annotated[int, typer.Option(help="How many rounds to train.")] = 50,
+    epochs: Annotated[int, typer.Option(help="Passes over a client's own data in each round.")] = 5,
+    alpha: Annotated[
+        str, typer.Option(help="How labels are dealt: iid, or a number; the smaller, the fewer labels a client sees.")
+    ] = "iid",
+    seed: Annotated[int, typer.Option(help="Of every random number; equal seeds give equal bytes.")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="Draw accuracy and label distribution to this file.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the trained model to this .onnx file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Train a model on twenty clients' digits, none of which leaves its client. Takes seconds."""
+    experiment = Experiment(clients, rounds, epochs, _alpha(alpha), seed)
+    for path, option, suffixes in ((plot, "--plot", (".png", ".svg", ".pdf")), (save, "--save", (".onnx",))):
+        _check_path(path, option, suffixes)
+    console = Console(stderr=as_json, quiet=as_json)
+    outcome = _run(experiment, console)
+    if plot is not None:
+        from bb_plugins.recipes.plot import draw
+
+        draw(outcome, plot)
+    if save is not None:
+        outcome.result.save(str(save))
+    if as_json:
+        typer.echo(json.dumps(outcome.as_json()))
+    else:
+        _report(outcome, console, plot, save)
+
+
+def _alpha(text: str) -> float | None:
+    if text.lower() == "iid":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--alpha is {text!r}", expected="iid, or a number above 0", hint="--alpha 0.1") from None
+
+
+def _check_path(path: Path | None, option: str, suffixes: tuple[str, ...]) -> None:
+    """Refuse before the training what could not be written after it."""
+    if path is None:
+        return
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(f"{option} is {str(path)!r}", expected=f"a file that ends with {' or '.join(suffixes)}")
+    if not path.resolve().parent.is_dir():
+        raise UsageError(f"{option}: there is no directory {str(path.resolve().parent)!r}", hint="create it first")
+
+
+def _run(experiment: Experiment, console: Console) -> Outcome:
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[fact]}"),
+        console=console,
+        transient=True,
+    ) as progress:
+        _warm_up(progress)
+        task = progress.add_task("training", total=experiment.rounds, fact="")
+
+        def show(done: bb.Round) -> None:
+            fact = f"accuracy {accuracy(done.outputs):.4f}   {done.bytes_on_wire / 1e6:.1f} MB on the wire"
+            progress.update(task, completed=done.number, fact=fact)
+
+        return run_digits(experiment, on_round=show)
+
+
+def _warm_up(progress: Progress) -> None:
+    """Load the kernels, which compiles them the first time; shown, so that it does not look like a hang."""
+    from bb_plugins.backends.cpu.backend import warm_up
+
+    task = progress.add_task("kernels", total=None, fact="compiled once, then cached")
+
+    def show(done: int, total: int, name: str) -> None:
+        progress.update(task, completed=done, total=total, fact=name)
+
+    warm_up(show)
+    progress.remove_task(task)
+
+
+def _report(outcome: Outcome, console: Console, plot: Path | None, save: Path | None) -> None:
+    experiment, result = outcome.experiment, outcome.result
+    table = Table(title=_TITLE, show_header=False, title_justify="left")
+    best = max(range(len(outcome.accuracy_by_round)), key=outcome.accuracy_by_round.__getitem__)
+    rows = [
+        ("accuracy on held-out digits", f"[bold green]{outcome.final_accuracy:.4f}"),
+        ("best round", f"{outcome.accuracy_by_round[best]:.4f} in round {best + 1}"),
+        ("clients, rounds, epochs", f"{experiment.clients}, {experiment.rounds}, {experiment.epochs}"),
+        ("labels dealt", "evenly (iid)" if experiment.alpha is None else f"Dirichlet, alpha {experiment.alpha:g}"),
+        ("Envelopes sent", f"{result.envelopes:,} ({result.bytes_on_wire / 1e6:.1f} MB)"),
+        ("time in rounds", f"{outcome.seconds_rounds:.2f} s, of it training {outcome.seconds_local_training:.2f} s"),
+        ("framework per client", f"{outcome.overhead_ms:.3f} ms in each round"),
+        ("parameters sha256", result.parameters_sha256()[:16] + "..."),
+    ]
+    for name, value in rows:
+        table.add_row(name, value)
+    console.print(table)
+    for path, what in ((plot, "picture"), (save, "model")):
+        if path is not None:
+            console.print(f"{what} written to {path}", highlight=False, markup=False)
+    if outcome.result.failures:
+        console.print(f"[yellow]{len(outcome.result.failures)} ops failed; the first: {outcome.result.failures[0]}")
+    console.print(f"Try next:  {_next(experiment, plot)}", highlight=False, markup=False)
+
+
+def _next(experiment: Experiment, plot: Path | None) -> str:
+    if experiment.alpha is None:
+        return "bb demo --alpha 0.1 --plot digits.png     # few labels on each client"
+    if plot is None:
+        return f"bb demo --alpha {experiment.alpha:g} --plot digits.png     # see who holds which labels"
+    return "bb demo --save digits.onnx     # a plain ONNX file, for any runtime"
