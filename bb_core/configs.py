@@ -18,7 +18,7 @@ def make_config(concrete: type[Role], given: Any, slot: str) -> Any:
     Raises:
         ConfigError: an unknown field, a wrong type, or a value that the Config's own checks refuse.
     """
-    cls = concrete.Config
+    cls: Any = concrete.Config
     if isinstance(given, cls):
         return given
     where = f"slot {slot!r}, {concrete.__name__}.Config"
@@ -29,7 +29,7 @@ def make_config(concrete: type[Role], given: Any, slot: str) -> Any:
             expected=f"a dict of its fields, or {concrete.__name__}.Config(...)",
         )
     fields = dict(given or {})
-    legal: list[str] = [f.name for f in dataclasses.fields(cls)] if _has_fields(cls) else []
+    legal: list[str] = [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
     for name in fields:
         if name not in legal:
             raise ConfigError(
@@ -41,12 +41,8 @@ def make_config(concrete: type[Role], given: Any, slot: str) -> Any:
         raise ConfigError(f"{concrete.__name__} refuses its configuration: {error}", where=where) from error
 
 
-def _has_fields(cls: Any) -> bool:
-    return dataclasses.is_dataclass(cls)
-
-
-def _convert(cls: type, fields: dict[str, Any]) -> Any:
-    if not _has_fields(cls):
+def _convert(cls: Any, fields: dict[str, Any]) -> Any:
+    if not dataclasses.is_dataclass(cls):
         return cls()
     return msgspec.convert(fields, cls, dec_hook=_keep, builtin_types=(np.ndarray,))
 

@@ -1,0 +1,179 @@
+"""Tensors on the wire: an ONNX TensorProto, written and read by hand.
+
+Any ONNX library can read the payload. Only four fields are used, in this order: dims (1, each on its own), data_type (2),
+name (8) and raw_data (9, little-endian, C order). The name is a run of spaces, just so long that the data begins at a
+multiple of 64 bytes: whoever keeps the payload at such an address has the data aligned without a copy.
+
+Source: onnx/onnx.proto, message TensorProto; docs/reference/wire.md.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from bb_core.errors import EnvelopeError, PayloadError, TypeMismatch
+from bb_core.values import Tensor
+from bb_core.wire.codec import BYTES, NUMBER, Fields, address_of, varint
+
+Parts = tuple[bytes, memoryview]
+"""A payload in two pieces: the fields before the data, and the array's own bytes."""
+
+ALIGNMENT: Final = 64
+"""Bytes: a cache line, and the widest vector of a kernel."""
+MAX_RANK: Final = 32
+
+_DTYPES: Final[dict[int, np.dtype[Any]]] = {
+    1: np.dtype("<f4"),
+    2: np.dtype("u1"),
+    3: np.dtype("i1"),
+    4: np.dtype("<u2"),
+    5: np.dtype("<i2"),
+    6: np.dtype("<i4"),
+    7: np.dtype("<i8"),
+    9: np.dtype("?"),
+    10: np.dtype("<f2"),
+    11: np.dtype("<f8"),
+    12: np.dtype("<u4"),
+    13: np.dtype("<u8"),
+    14: np.dtype("<c8"),
+    15: np.dtype("<c16"),
+}
+"""ONNX element type -> dtype on the wire."""
+_ELEMS: Final = {(dtype.kind, dtype.itemsize): elem for elem, dtype in _DTYPES.items()}
+
+_KEY_DIM: Final = b"\x08"
+_KEY_DATA_TYPE: Final = b"\x10"
+_KEY_NAME: Final = b"\x42"
+_KEY_RAW_DATA: Final = b"\x4a"
+
+
+# --- write ------------------------------------------------------------------------------------------------------------
+
+
+def encode_tensor(array: npt.NDArray[Any]) -> Parts:
+    """Return the payload of an array in two pieces, so that the data is copied once, into the Envelope.
+
+    Raises:
+        TypeMismatch: ONNX has no such element type.
+    """
+    elem = _ELEMS.get((array.dtype.kind, array.dtype.itemsize))
+    if elem is None or array.ndim > MAX_RANK:
+        raise TypeMismatch(
+            f"an array of {array.dtype} with {array.ndim} dimensions cannot be sent",
+            expected=f"at most {MAX_RANK} dimensions of {', '.join(d.name for d in _DTYPES.values())}",
+        )
+    plain = np.asarray(array, _DTYPES[elem], order="C")
+    return _header(elem, plain.shape), memoryview(plain)
+
+
+@lru_cache(maxsize=256)  # a program sends the same few shapes again and again
+def _header(elem: int, shape: tuple[int, ...]) -> bytes:
+    """Write all that comes before the data; its length is a multiple of `ALIGNMENT`."""
+    size = prod(shape) * _DTYPES[elem].itemsize
+    start = b"".join(_KEY_DIM + varint(dim) for dim in shape) + _KEY_DATA_TYPE + varint(elem)
+    end = _KEY_RAW_DATA + varint(size)
+    spaces = -(len(start) + len(_KEY_NAME) + 1 + len(end)) % ALIGNMENT
+    return start + _KEY_NAME + varint(spaces) + b" " * spaces + end
+
+
+# --- read -------------------------------------------------------------------------------------------------------------
+
+
+def decode_tensor(payload: memoryview) -> Tensor:
+    """Return a read-only array of a TensorProto: a view that keeps the payload alive, or a copy where it is not aligned.
+
+    Raises:
+        PayloadError: the bytes are no TensorProto, its data is not raw, or its size is not what its shape says.
+    """
+    dims, elem, raw = _read(payload)
+    dtype = _DTYPES.get(elem)
+    if dtype is None:
+        raise PayloadError(f"a tensor has the element type {elem}", expected=f"one of {sorted(_DTYPES)}")
+    return to_array(raw, dtype, dims)
+
+
+def to_array(raw: memoryview, dtype: np.dtype[Any], dims: tuple[int, ...]) -> Tensor:
+    """Return a read-only, aligned array over little-endian bytes.
+
+    Raises:
+        PayloadError: the bytes are not those of an array of this shape.
+    """
+    _check_shape(dims, dtype.itemsize, len(raw))
+    if address_of(raw) % ALIGNMENT:
+        raw = _aligned(raw)
+    if dtype.kind == "b" and raw and np.frombuffer(raw, np.uint8).max() > 1:
+        raise PayloadError("a bool of a tensor is neither 0 nor 1")
+    array = np.frombuffer(raw, dtype).reshape(dims)
+    array.flags.writeable = False
+    return array
+
+
+def _check_shape(dims: tuple[int, ...], itemsize: int, given: int) -> None:
+    """Refuse a shape that the data does not fill, or that numpy could not count."""
+    if len(dims) > MAX_RANK or any(dim < 0 for dim in dims):
+        raise PayloadError(f"a tensor has {len(dims)} dimensions", expected=f"at most {MAX_RANK}, none negative")
+    if prod(dims) * itemsize != given or prod(dim or 1 for dim in dims) * itemsize >= 1 << 63:
+        raise PayloadError(f"a tensor's data has {given} bytes", expected=f"{itemsize} bytes for each of {dims}")
+
+
+def _aligned(raw: memoryview) -> memoryview:
+    """Copy bytes to an aligned address."""
+    block = np.empty(len(raw) + ALIGNMENT, np.uint8)
+    start = -address_of(block) % ALIGNMENT
+    copy = block[start : start + len(raw)]
+    copy[:] = np.frombuffer(raw, np.uint8)
+    return memoryview(copy)
+
+
+def _read(payload: memoryview) -> tuple[tuple[int, ...], int, memoryview]:
+    """Read shape, element type and data of a TensorProto."""
+    dims: list[int] = []
+    elem = 0
+    raw = None
+    try:
+        for number, wire, value in Fields(payload):
+            if number == 1:
+                dims.extend(_dims(wire, value, MAX_RANK + 1 - len(dims)))
+            elif number == 2 and wire == NUMBER:
+                elem = value
+            elif number == 9 and wire == BYTES:
+                raw = value
+    except EnvelopeError as error:
+        raise PayloadError(f"a tensor is malformed: {error.message}", where=error.where) from error
+    if raw is None:
+        raise PayloadError("a tensor has no raw_data")
+    return tuple(dims), elem, raw
+
+
+def _dims(wire: int, value: Any, room: int) -> list[int]:
+    """Read dims, one alone or a packed run; as signed numbers, and no more of them than there is room for."""
+    if wire == NUMBER:
+        found = [value][:room]
+    elif wire == BYTES:
+        found = _packed(value, room)
+    else:
+        return []
+    return [dim - (1 << 64) if dim >> 63 else dim for dim in found]
+
+
+def _packed(run: memoryview, room: int) -> list[int]:
+    found: list[int] = []
+    dim = shift = 0
+    for byte in run:
+        dim |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            found.append(dim & 0xFFFFFFFFFFFFFFFF)
+            dim = shift = 0
+        elif shift == 70:
+            raise PayloadError("a dimension is malformed")
+        if len(found) == room:
+            return found
+    if shift:
+        raise PayloadError("a run of dimensions ends inside a number")
+    return found
