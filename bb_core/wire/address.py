@@ -109,6 +109,12 @@ class Address:
         return next((value for code, value in self.segments if code == wanted), None)
 
 
+class AddressList(tuple[Address, ...]):
+    """Addresses in order of preference."""
+
+    __slots__ = ()
+
+
 def site_suffix(site: int) -> bytes:
     """Write the address of one site: ten bytes."""
     return _SITE_PREFIX + site.to_bytes(8, "big")

@@ -1,0 +1,87 @@
+"""`FedAvg`: the mean of the peers' parameters, weighted by how much data they have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+import bb_core as bb
+from bb_core.errors import ContributionRefused
+from bb_plugins.backends.cpu.backend import primitive
+
+
+@bb.concrete("bytesandbrains.FedAvg")
+class FedAvg(bb.roles.Aggregator):
+    """Average with weights n_k / n (McMahan et al. 2017, Algorithm 1), summed in f32 in order of peer id.
+
+    The rounding error of an element is at most K * 2^-24 of the largest update's magnitude, for K peers.
+
+    Shape:
+        params (d,) f32 · stats: `num_samples`, the sum of the weights, and `peers`, K
+    """
+
+    @dataclass(frozen=True, slots=True)
+    class Config:
+        """When a round closes, and what weighs."""
+
+        quorum: int | None = None
+        """Close the round as soon as this many are in; None: the whole cohort."""
+        minimum: int = 1
+        """Fewer than this at the deadline is a missed quorum."""
+        weight: str = "num_samples"
+        """Field of the stats by which an update is weighted; empty: all alike."""
+
+        def __post_init__(self) -> None:
+            for name in ("quorum", "minimum"):
+                value = getattr(self, name)
+                if value is not None and value < 1:
+                    raise ValueError(f"{name} is {value}; expected at least 1")
+
+    def accept(self, ctx: bb.Context, contribution: bb.roles.Contribution) -> None:
+        """Refuse what the base refuses, and a weight that is missing, not finite, or not above zero."""
+        super().accept(ctx, contribution)
+        name = self.config.weight
+        if name:
+            given = contribution.stats.get(name)
+            if not isinstance(given, int | float) or not isfinite(given) or given <= 0:
+                raise ContributionRefused(
+                    f"an update from {contribution.source} has {given!r} as {name!r}",
+                    expected="a number above 0 in its stats",
+                    hint="send the stats that train_epochs gives, or configure FedAvg(weight='')",
+                )
+
+    def combine(
+        self, ctx: bb.Context, contributions: list[bb.roles.Contribution]
+    ) -> tuple[bb.Tensor, bb.Record]:
+        """Return the weighted mean, and over how much it was taken."""
+        weights = [self.weight_of(c) for c in contributions]
+        mean = weighted_mean([c.update for c in contributions], weights)
+        return mean, bb.Record(num_samples=sum(weights), peers=len(contributions))
+
+    def weight_of(self, contribution: bb.roles.Contribution) -> Any:
+        """Return the weight of an update; a number above 0."""
+        return contribution.stats[self.config.weight] if self.config.weight else 1
+
+
+def weighted_mean(updates: list[bb.Tensor], weights: list[Any]) -> bb.Tensor:
+    """Return sum(w_k x_k) / sum(w_k) as f32, added in the order given.
+
+    Shape:
+        updates: (d,) each · returns (d,)
+    """
+    add_scaled = primitive("add_scaled")
+    whole = sum(weights)
+    total = np.zeros(updates[0].shape, np.float32)
+    for update, weight in zip(updates, weights, strict=True):
+        add_scaled(total.reshape(-1), _frozen(update), np.float32(weight / whole))
+    return total
+
+
+def _frozen(update: bb.Tensor) -> bb.Tensor:
+    """Return an update as flat read-only f32, so that the kernel has one signature."""
+    flat = np.ascontiguousarray(update, np.float32).reshape(-1)
+    flat.flags.writeable = False
+    return flat

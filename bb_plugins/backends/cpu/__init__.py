@@ -1,0 +1,1 @@
+"""The CPU Backend: numba kernels and BLAS."""

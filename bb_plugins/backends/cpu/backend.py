@@ -1,0 +1,96 @@
+"""`CpuBackend`: ONNX ops on numpy, training kernels by numba, matrix products by BLAS on one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import bb_core as bb
+from bb_core.errors import RoleError, did_you_mean
+from bb_plugins.backends.cpu.ops import OPS
+
+_PRIMITIVES = {
+    "add_scaled": "aggregate",
+    "mlp_backward": "mlp",
+    "mlp_forward": "mlp",
+    "mlp_train": "mlp",
+    "sgd": "mlp",
+    "softmax_cross_entropy": "mlp",
+}
+"""Primitive -> the module of kernels that has it; numba is imported when the first is asked for."""
+
+
+@bb.concrete("bytesandbrains.CpuBackend")
+class CpuBackend(bb.roles.Backend):
+    """Compute on the CPU, on the calling thread, with equal bytes for equal inputs."""
+
+    ops = frozenset(OPS)
+
+    @dataclass(frozen=True, slots=True)
+    class Config:
+        """How it shares the machine."""
+
+        blas_threads: int | None = 1
+        """Threads of the process's BLAS; a sum's order, and so its bytes, depends on it. None leaves it as it is."""
+
+        def __post_init__(self) -> None:
+            if self.blas_threads is not None and self.blas_threads < 1:
+                raise ValueError(f"blas_threads is {self.blas_threads}; expected at least 1, or None")
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        if config.blas_threads is not None:
+            limit_blas(config.blas_threads)
+
+    def kernel(self, name: str, attributes: Mapping[str, Any]) -> Callable[..., Any]:
+        """Return the callable of an ONNX op."""
+        if name not in OPS:
+            raise RoleError(f"CpuBackend has no op {name!r}", hint=did_you_mean(name, OPS))
+        return OPS[name](attributes)
+
+    def primitive(self, name: str) -> Callable[..., Any]:
+        """Return an in-place training kernel."""
+        return primitive(name)
+
+
+def primitive(name: str) -> Callable[..., Any]:
+    """Return a compiled kernel by name.
+
+    Raises:
+        RoleError: there is none of that name.
+    """
+    if name not in _PRIMITIVES:
+        raise RoleError(f"CpuBackend has no primitive {name!r}", hint=did_you_mean(name, _PRIMITIVES))
+    from importlib import import_module
+
+    found: Callable[..., Any] = getattr(import_module(f"bb_plugins.backends.cpu.kernels.{_PRIMITIVES[name]}"), name)
+    return found
+
+
+_limited: dict[int, Any] = {}
+
+
+def limit_blas(threads: int) -> None:
+    """Give this process's BLAS so many threads, from now on."""
+    if threads not in _limited:
+        from threadpoolctl import ThreadpoolController
+
+        _limited.clear()
+        _limited[threads] = ThreadpoolController().limit(limits=threads, user_api="blas")
+
+
+def warm_up(progress: Callable[[int, int, str], None] | None = None) -> None:
+    """Compile every kernel that the first-party Concretes use, or load it from the cache.
+
+    Args:
+        progress: Called before each with (how many are done, how many there are, its name), and once at the end.
+    """
+    from bb_plugins.backends.cpu.warm_up import TRIALS
+
+    for done, (name, trial) in enumerate(TRIALS):
+        if progress is not None:
+            progress(done, len(TRIALS), name)
+        trial()
+    if progress is not None:
+        progress(len(TRIALS), len(TRIALS), "ready")

@@ -1,0 +1,13 @@
+"""Registers the first-party Backends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bb_core as bb
+
+
+@bb.hookimpl
+def bb_register_concretes(registry: Any) -> None:
+    """Add CpuBackend."""
+    registry.add("bytesandbrains.CpuBackend", "bb_plugins.backends.cpu.backend:CpuBackend", role="backend")

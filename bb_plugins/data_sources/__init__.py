@@ -1,0 +1,1 @@
+"""First-party DataSources, and how to deal data to peers."""

@@ -1,0 +1,13 @@
+"""Registers the first-party DataSources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bb_core as bb
+
+
+@bb.hookimpl
+def bb_register_concretes(registry: Any) -> None:
+    """Add ArrayDataSource."""
+    registry.add("bytesandbrains.ArrayDataSource", "bb_plugins.data_sources.array:ArrayDataSource", role="data_source")
