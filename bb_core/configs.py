@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from bb_core.errors import ConfigError, did_you_mean
 from bb_core.roles.contract import Role
@@ -44,7 +43,7 @@ def make_config(concrete: type[Role], given: Any, slot: str) -> Any:
 def _convert(cls: Any, fields: dict[str, Any]) -> Any:
     if not dataclasses.is_dataclass(cls):
         return cls()
-    return msgspec.convert(fields, cls, dec_hook=_keep, builtin_types=(np.ndarray,))
+    return msgspec.convert(fields, cls, dec_hook=_keep)
 
 
 def _keep(wanted: type, value: Any) -> Any:

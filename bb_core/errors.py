@@ -349,6 +349,12 @@ class SourceMismatch(RemoteError):
     code = "BB-R009"
 
 
+class IncompleteEdge(RemoteError):
+    """An Envelope brings only some of the values that its sender sends together."""
+
+    code = "BB-R010"
+
+
 # --- a plugin ---------------------------------------------------------------------------------------------------------
 
 

@@ -396,7 +396,7 @@ def _constant_array(value: Any) -> np.ndarray[Any, Any]:
         return np.asarray(value, np.float32)
     if isinstance(value, int) and not isinstance(value, bool):
         return np.asarray(value, np.int64)
-    return np.ascontiguousarray(value)
+    return np.asarray(value, order="C")
 
 
 def _attribute(spec: OpSpec, attribute: Attribute, given: Mapping[str, Any]) -> Any:

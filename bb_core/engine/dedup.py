@@ -16,11 +16,11 @@ class Seen:
         self._window = window
         self._keys: OrderedDict[tuple[bytes, int, int, int], None] = OrderedDict()
 
-    def before(self, key: tuple[bytes, int, int, int]) -> bool:
-        """Say whether this has arrived before, and remember it."""
-        if key in self._keys:
-            return True
+    def __contains__(self, key: tuple[bytes, int, int, int]) -> bool:
+        return key in self._keys
+
+    def add(self, key: tuple[bytes, int, int, int]) -> None:
+        """Remember an arrival."""
         self._keys[key] = None
         if len(self._keys) > self._window:
             self._keys.popitem(last=False)
-        return False

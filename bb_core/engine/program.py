@@ -68,12 +68,15 @@ class EntryPlan:
 class Export:
     """A value that an Envelope may fill."""
 
+    site: int
     function: str
     edge: str
     value: int
     sender: int
     wanted: type | None
     dedup: bool
+    together: int
+    """How many values of this edge one Envelope brings."""
 
 
 @dataclass(slots=True)
@@ -226,13 +229,16 @@ def _export(node: onnx.NodeProto, function: FunctionProgram, exports: dict[int, 
     gates = attribute(node, keys.GATES, ())
     types = value_types(function.proto)
     for site, value in zip(sites, list(node.output)[1:], strict=True):
-        exports[site & 0xFFFFFFFFFFFFFFFF] = Export(
+        unsigned = site & 0xFFFFFFFFFFFFFFFF
+        exports[unsigned] = Export(
+            unsigned,
             function.name,
             attribute(node, keys.EDGE),
             function.index[value],
             function.index[node.output[0]],
             python_class(types.get(value, t.ANY)),
             keys.GATE_DEDUP in gates,
+            len(sites),
         )
 
 

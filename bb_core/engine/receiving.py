@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bb_core.engine.program import Export
 from bb_core.engine.requests import RESPONSE
-from bb_core.errors import AddressError, NotExported, PayloadError, RemoteError, SourceMismatch
+from bb_core.errors import AddressError, EnvelopeError, IncompleteEdge, NotExported, PayloadError, RemoteError, SourceMismatch
 from bb_core.ids import PeerId
 from bb_core.steps import Dropped, EnvelopeRejected, FillRejected
 from bb_core.values import TRIGGER
@@ -37,25 +37,50 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
         engine.steps.append(EnvelopeRejected(source, error))
         return
     inbound = Inbound(source, envelope.kind, envelope.request)
-    seeds: dict[tuple[str, str], list[tuple[int, Any]]] = {}
+    arrived: dict[tuple[str, str], _Arrival] = {}
     for index, fill in enumerate(envelope.fills):
         try:
             export = _export(engine, fill)
-            if export.dedup and _seen(engine, inbound, fill):
+            arrival = arrived.setdefault((export.function, export.edge), _Arrival(index, export, source))
+            arrival.count += 1
+            key = (source.raw, inbound.kind, inbound.request, export.site)
+            if key in engine.seen:
                 engine.steps.append(Dropped(source, "duplicate"))
                 continue
-            value = _value(fill, export)
+            arrival.written.append((export.value, _value(fill, export)))
+            if export.dedup and inbound.request:  # without a request id, two arrivals cannot be told apart
+                engine.seen.add(key)
         except RemoteError as error:
             engine.steps.append(FillRejected(source, index, error))
-            continue
-        written = seeds.setdefault((export.function, export.edge), [(export.sender, source)])
-        written.append((export.value, value))
-    for (function, edge), written in seeds.items():
-        engine.begin_received(function, edge, inbound, written)
+    for (function, edge), arrival in arrived.items():
+        if arrival.count < arrival.export.together:
+            engine.steps.append(FillRejected(source, arrival.index, _incomplete(edge, arrival)))
+        elif len(arrival.written) > 1:
+            engine.begin_received(function, edge, inbound, arrival.written)
+
+
+class _Arrival:
+    """What one Envelope brings for one edge: the sender, and the values that could be read."""
+
+    __slots__ = ("count", "export", "index", "written")
+
+    def __init__(self, index: int, export: Export, source: PeerId) -> None:
+        self.index = index
+        self.export = export
+        self.count = 0
+        self.written: list[tuple[int, Any]] = [(export.sender, source)]
+
+
+def _incomplete(edge: str, arrival: _Arrival) -> IncompleteEdge:
+    return IncompleteEdge(
+        f"the edge {edge!r} was sent {arrival.count} of its values", expected=f"{arrival.export.together} in one Envelope"
+    )
 
 
 def _admit(engine: Engine, envelope: Envelope, source: PeerId) -> None:
     """Refuse an Envelope before any payload of it is looked at."""
+    if not envelope.fills:
+        raise EnvelopeError("an Envelope brings nothing", expected="at least one fill")
     claimed = envelope.src_peer
     if claimed and claimed != source.raw:
         raise SourceMismatch(f"an Envelope from {source} names another sender")
@@ -74,11 +99,6 @@ def _export(engine: Engine, fill: Fill) -> Export:
     if export is None:
         raise NotExported("a fill names a site that this Node does not export", site=site)
     return export
-
-
-def _seen(engine: Engine, inbound: Inbound, fill: Fill) -> bool:
-    site = int.from_bytes(fill.dest_suffix[-8:], "big")
-    return engine.seen.before((inbound.source.raw, inbound.kind, inbound.request, site))
 
 
 def _value(fill: Fill, export: Export) -> Any:

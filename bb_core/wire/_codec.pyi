@@ -10,7 +10,7 @@ _Bytes: TypeAlias = bytes | bytearray | memoryview | npt.NDArray[Any]
 @final
 class Fill:
     dest_suffix: Final[bytes]
-    payload: Final[_Bytes | tuple[_Bytes, ...]]
+    payload: Final[Any]
     trigger_only: Final[bool]
     type_hash: Final[int]
     def __init__(

@@ -1,12 +1,12 @@
 # cython: language_level=3
 """The Envelope codec. `codec.py` documents and re-exports it; csrc/bb_envelope.h reads the bytes.
 
-Theory of operation. `encode` holds the buffers of all payloads, measures, allocates the result once, and writes into it;
-each payload is copied once. `decode` lets C check the bytes whole, limits included, and only then makes objects: payloads
-are slices of a read-only view of the input, everything else is small and copied.
+Theory of operation. `encode` holds the buffers of all payloads, measures, allocates the result once, and writes into
+it; each payload is copied once. `decode` lets C check the bytes whole, limits included, and only then makes objects:
+payloads are slices of a read-only view of the input, everything else is small and copied.
 
-The interpreter lock is kept throughout: a scan takes less time than giving it up, and while it is held nobody can change
-the bytes between the check and the reading.
+The interpreter lock is kept throughout: a scan takes less time than giving it up, and while it is held nobody can
+change the bytes between the check and the reading.
 """
 
 cimport cython
@@ -25,7 +25,9 @@ from bb_core.wire.limits import WireLimits
 
 @cython.final
 cdef class Fill:
-    def __cinit__(self, bytes dest_suffix not None=b"", object payload=b"", bint trigger_only=False, uint64_t type_hash=0):
+    def __cinit__(
+        self, bytes dest_suffix not None=b"", object payload=b"", bint trigger_only=False, uint64_t type_hash=0
+    ):
         self.dest_suffix, self.payload = dest_suffix, payload
         self.trigger_only, self.type_hash = trigger_only, type_hash
 

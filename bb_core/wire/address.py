@@ -194,7 +194,7 @@ def _from_bytes(code: int, raw: bytes) -> PeerId | int | str:
 
 
 def _uvarint(raw: bytes, at: int) -> tuple[int, int]:
-    """Read a varint of 64 bits in its shortest form; anything else is refused, so that equal addresses have equal bytes."""
+    """Read a varint in its shortest form; longer ones are refused, so that equal addresses have equal bytes."""
     value = shift = 0
     for end in range(at, min(at + 10, len(raw))):
         value |= (raw[end] & 0x7F) << shift
@@ -203,4 +203,4 @@ def _uvarint(raw: bytes, at: int) -> tuple[int, int]:
             if value < 1 << 64 and varint(value) == raw[at : end + 1]:
                 return value, end + 1
             break
-    raise AddressError("an address ends inside a number, or holds one in a longer form than it needs", where=f"byte {at}")
+    raise AddressError("an address ends inside a number, or spells one too long", where=f"byte {at}")

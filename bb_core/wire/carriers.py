@@ -1,197 +1,240 @@
-"""The small values on the wire, byte for byte as the original framework writes them.
+"""The small values, byte for byte as the reference implementation writes them.
 
-Little-endian; a length or a count is a u64, the kind of an address segment a u32. Bytes after the value are refused, so that
-equal values have equal bytes.
+Each value of the reference travels in a *carrier*, a type of its own, whose name and hash are part of the wire format.
 
-Source: docs/reference/wire.md.
+Source: docs/reference/wire.md, "Carriers".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
+from math import prod
 from typing import Any, Final
 
 import numpy as np
 
-from bb_core.errors import AddressError, PayloadError
+from bb_core.errors import PayloadError, TypeMismatch
 from bb_core.ids import PeerId
-from bb_core.values import PeerList, RequestId, Tensor
-from bb_core.wire.address import COMPONENT, OP, P2P, SITE, Address, AddressList, Segment
+from bb_core.values import TRIGGER, PeerList, RequestId, Tensor, Trigger
+from bb_core.wire.address import COMPONENT, OP, P2P, SITE, Address, Segment
+from bb_core.wire.bincode import Reader, sized, u32, u64
 from bb_core.wire.tensors import MAX_RANK, to_array
+from bb_core.wire.wire_types import Payload, WireType, decode_value, encode_value
 
-_SEGMENTS: Final = (P2P, SITE, COMPONENT, OP)
-"""Address segments by their number in this encoding."""
-_CPU_TENSOR_VERSION: Final = 1
-
-
-class Reader:
-    """Takes a payload apart, front to back.
-
-    Raises:
-        PayloadError: the payload ends inside a value, or after it.
-    """
-
-    def __init__(self, payload: memoryview) -> None:
-        self._left = payload
-
-    def take(self, size: int) -> memoryview:
-        """Return the next bytes."""
-        if size > len(self._left):
-            raise PayloadError("a payload ends inside a value", expected=f"{size} more bytes, not {len(self._left)}")
-        found, self._left = self._left[:size], self._left[size:]
-        return found
-
-    def number(self, size: int = 8) -> int:
-        """Return the next number."""
-        return int.from_bytes(self.take(size), "little")
-
-    def sized(self) -> memoryview:
-        """Return the next bytes that have their length before them."""
-        return self.take(self.number())
-
-    def count(self, smallest: int) -> int:
-        """Return the next count of things of at least `smallest` bytes; more than can follow are refused at once."""
-        found = self.number()
-        if found * smallest > len(self._left):
-            raise PayloadError(f"a payload claims {found} parts in {len(self._left)} bytes")
-        return found
-
-    def end(self) -> None:
-        """Refuse bytes that are left over."""
-        if self._left:
-            raise PayloadError(f"a payload has {len(self._left)} bytes after its value")
+MAX_DEPTH: Final = 16
+"""How deep a Composite may lie in others; it bounds the recursion that a peer can cause."""
 
 
-def whole(read: Callable[[Reader], Any]) -> Callable[[memoryview], Any]:
-    """Make a decoder of a function that reads one value: nothing may follow it, and all that is wrong is a PayloadError."""
+class AddressList(tuple[Address, ...]):
+    """Addresses in order of preference."""
 
-    def decode(payload: memoryview) -> Any:
-        reader = Reader(payload)
-        try:
-            value = read(reader)
-        except (AddressError, UnicodeDecodeError) as error:
-            raise PayloadError(f"a payload holds no legal value: {error}") from error
-        reader.end()
-        return value
-
-    return decode
+    __slots__ = ()
 
 
-def _u64(number: int) -> bytes:
-    return number.to_bytes(8, "little")
+class Composite(tuple[Any, ...]):
+    """Several values, each of any wire type, that travel as one."""
+
+    __slots__ = ()
 
 
-def _sized(raw: bytes) -> bytes:
-    return _u64(len(raw)) + raw
+# --- without structure ------------------------------------------------------------------------------------------------
 
 
-# --- peers and requests -----------------------------------------------------------------------------------------------
+def _encode_trigger(_: Trigger) -> bytes:
+    return b""
 
 
-def encode_peer(peer: PeerId) -> bytes:
-    """Length and multihash."""
-    return _sized(peer.raw)
+def _decode_trigger(payload: memoryview) -> Trigger:
+    Reader(payload).finish()
+    return TRIGGER
 
 
-def read_peer(reader: Reader) -> PeerId:
-    """Read what `encode_peer` writes."""
+def _encode_bytes(value: bytes) -> Payload:
+    return u64(len(value)), value
+
+
+def _decode_bytes(payload: memoryview) -> bytes:
+    reader = Reader(payload)
+    content = bytes(reader.sized())
+    reader.finish()
+    return content
+
+
+def _encode_request(value: RequestId) -> bytes:
+    if not 0 <= value < 1 << 64:
+        raise TypeMismatch(f"a request has the id {int(value)}", expected="64 bits")
+    return u64(value)
+
+
+def _decode_request(payload: memoryview) -> RequestId:
+    reader = Reader(payload)
+    number = reader.u64()
+    reader.finish()
+    return RequestId(number)
+
+
+# --- peers ------------------------------------------------------------------------------------------------------------
+
+
+def _encode_peer(value: PeerId) -> bytes:
+    return sized(value.raw)
+
+
+def _read_peer(reader: Reader) -> PeerId:
     return PeerId(bytes(reader.sized()))
 
 
-def encode_peers(peers: PeerList) -> bytes:
-    """Count, then each."""
-    return _u64(len(peers)) + b"".join(encode_peer(p) for p in peers)
+def _decode_peer(payload: memoryview) -> PeerId:
+    reader = Reader(payload)
+    peer = _read_peer(reader)
+    reader.finish()
+    return peer
 
 
-def read_peers(reader: Reader) -> PeerList:
-    """Read what `encode_peers` writes."""
-    return PeerList(read_peer(reader) for _ in range(reader.count(smallest=8)))
+def _encode_peers(value: PeerList) -> bytes:
+    return u64(len(value)) + b"".join(sized(peer.raw) for peer in value)
 
 
-def encode_request(request: RequestId) -> bytes:
-    """A u64."""
-    return _u64(request)
+def _decode_peers(payload: memoryview) -> PeerList:
+    reader = Reader(payload)
+    peers = PeerList(_read_peer(reader) for _ in range(reader.count(8)))
+    reader.finish()
+    return peers
 
 
-def read_request(reader: Reader) -> RequestId:
-    """Read what `encode_request` writes."""
-    return RequestId(reader.number())
+# --- addresses: as a list of numbered variants, not in their binary form ----------------------------------------------
+
+_VARIANTS: Final = (P2P, SITE, COMPONENT, OP)
 
 
-def encode_bytes(raw: bytes) -> tuple[bytes, bytes]:
-    """Length, then the bytes as a piece of their own."""
-    return _u64(len(raw)), raw
+def _encode_address(value: Address) -> bytes:
+    return u64(len(value.segments)) + b"".join(_segment(*segment) for segment in value.segments)
 
 
-def read_bytes(reader: Reader) -> bytes:
-    """Read what `encode_bytes` writes."""
-    return bytes(reader.sized())
-
-
-# --- addresses --------------------------------------------------------------------------------------------------------
-
-
-def encode_address(address: Address) -> bytes:
-    """Count of segments, then each: its number here, and its value."""
-    parts = [_u64(len(address.segments))]
-    for code, value in address.segments:
-        parts.append(_SEGMENTS.index(code).to_bytes(4, "little"))
-        parts.append(_encode_value(code, value))
-    return b"".join(parts)
-
-
-def _encode_value(code: int, value: Any) -> bytes:
+def _segment(code: int, value: Any) -> bytes:
+    variant = u32(_VARIANTS.index(code))
     if code == P2P:
-        return encode_peer(value)
+        return variant + sized(value.raw)
     if code == OP:
-        return _sized(value.encode())
-    return int(value).to_bytes(8 if code == SITE else 4, "little")
+        return variant + sized(value.encode())
+    return variant + (u64(value) if code == SITE else u32(value))
 
 
-def read_address(reader: Reader) -> Address:
-    """Read what `encode_address` writes."""
-    return Address(tuple(_read_segment(reader) for _ in range(reader.count(smallest=8))))
+def _read_address(reader: Reader) -> Address:
+    return Address(tuple(_read_segment(reader) for _ in range(reader.count(4))))
 
 
 def _read_segment(reader: Reader) -> Segment:
-    number = reader.number(4)
-    if number >= len(_SEGMENTS):
-        raise PayloadError(f"an address has a segment of kind {number}", expected=f"0 to {len(_SEGMENTS) - 1}")
-    code = _SEGMENTS[number]
+    variant = reader.u32()
+    if variant >= len(_VARIANTS):
+        raise PayloadError(f"an address has no segment {variant}", expected=f"below {len(_VARIANTS)}")
+    code = _VARIANTS[variant]
     if code == P2P:
-        return Segment(code, read_peer(reader))
+        return Segment(code, _read_peer(reader))
     if code == OP:
         return Segment(code, bytes(reader.sized()).decode())
-    return Segment(code, reader.number(8 if code == SITE else 4))
+    return Segment(code, reader.u64() if code == SITE else reader.u32())
 
 
-def encode_addresses(addresses: AddressList) -> bytes:
-    """Count, then each."""
-    return _u64(len(addresses)) + b"".join(encode_address(a) for a in addresses)
+def _decode_address(payload: memoryview) -> Address:
+    reader = Reader(payload)
+    address = _read_address(reader)
+    reader.finish()
+    return address
 
 
-def read_addresses(reader: Reader) -> AddressList:
-    """Read what `encode_addresses` writes."""
-    return AddressList(read_address(reader) for _ in range(reader.count(smallest=8)))
+def _encode_addresses(value: AddressList) -> bytes:
+    return u64(len(value)) + b"".join(map(_encode_address, value))
 
 
-# --- the original's tensor, on receive --------------------------------------------------------------------------------
+def _decode_addresses(payload: memoryview) -> AddressList:
+    reader = Reader(payload)
+    addresses = AddressList(_read_address(reader) for _ in range(reader.count(8)))
+    reader.finish()
+    return addresses
 
 
-def read_cpu_tensor(reader: Reader) -> Tensor:
-    """Read an f32 tensor: version, rank and dims, count and data, rank and dims again."""
-    version = reader.number(1)
-    if version != _CPU_TENSOR_VERSION:
-        raise PayloadError(f"a tensor has the version {version}", expected=str(_CPU_TENSOR_VERSION))
+# --- values in values -------------------------------------------------------------------------------------------------
+
+
+def _encode_composite(value: Composite) -> Payload:
+    if _depth(value) > MAX_DEPTH:
+        raise TypeMismatch("a Composite lies too deep in others", expected=f"at most {MAX_DEPTH} deep")
+    return tuple(_parts(value))
+
+
+def _depth(value: Any) -> int:
+    """How many Composites deep a value is."""
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, Composite) else 0
+
+
+def _parts(value: Composite) -> Iterable[Any]:
+    yield u64(len(value))
+    for child in value:
+        type_hash, payload, _ = encode_value(child)
+        parts = payload if isinstance(payload, tuple) else (payload,)
+        yield u64(type_hash) + u64(sum(memoryview(part).nbytes for part in parts))
+        yield from parts
+
+
+def _decode_composite(payload: memoryview) -> Composite:
+    return _read_composite(payload, 1)
+
+
+def _read_composite(payload: memoryview, depth: int) -> Composite:
+    if depth > MAX_DEPTH:
+        raise PayloadError("a Composite lies too deep in others", expected=f"at most {MAX_DEPTH} deep")
+    reader = Reader(payload)
+    values = Composite(_read_child(reader, depth) for _ in range(reader.count(16)))
+    reader.finish()
+    return values
+
+
+def _read_child(reader: Reader, depth: int) -> Any:
+    type_hash, payload = reader.u64(), reader.sized()
+    if type_hash == _COMPOSITE:
+        return _read_composite(payload, depth + 1)
+    return decode_value(type_hash, payload)
+
+
+# --- the reference's tensor, which is only read: ours says its element type -------------------------------------------
+
+
+def _decode_cpu_tensor(payload: memoryview) -> Tensor:
+    reader = Reader(payload)
+    form = reader.u8()
+    if form != 1:
+        raise PayloadError(f"a tensor has the form {form}", expected="1")
     dims = _read_dims(reader)
-    raw = reader.take(4 * reader.count(smallest=4))
+    count = reader.u64()
+    if count != prod(dims):
+        raise PayloadError(f"a tensor has {count} elements", expected=f"as many as its shape {dims} says")
+    data = reader.take(4 * count)
     if _read_dims(reader) != dims:
-        raise PayloadError("a tensor states two different shapes")
-    return to_array(raw, np.dtype("<f4"), dims)
+        raise PayloadError("a tensor has two shapes", expected=str(dims))
+    reader.finish()
+    return to_array(data, np.dtype("<f4"), dims)
 
 
 def _read_dims(reader: Reader) -> tuple[int, ...]:
-    rank = reader.count(smallest=8)
+    rank = reader.u64()
     if rank > MAX_RANK:
         raise PayloadError(f"a tensor has {rank} dimensions", expected=f"at most {MAX_RANK}")
-    return tuple(reader.number() for _ in range(rank))
+    return tuple(reader.u64() for _ in range(rank))
+
+
+_COMPOSITE: Final = 0xB94CED714C59208D
+_VALUES: Final = "bb_runtime::syscall::values::"
+
+CARRIERS: Final = (
+    WireType(f"{_VALUES}TriggerValue", 0xF408EC4A93415CA0, Trigger, _encode_trigger, _decode_trigger, True),
+    WireType(f"{_VALUES}PeerIdValue", 0x6750D1DE54E51EC5, PeerId, _encode_peer, _decode_peer),
+    WireType(f"{_VALUES}PeerIdVecValue", 0x64D32AEF2D363637, PeerList, _encode_peers, _decode_peers),
+    WireType(f"{_VALUES}WireReqIdValue", 0x9E56307DF460AEF2, RequestId, _encode_request, _decode_request),
+    WireType(f"{_VALUES}BytesValue", 0x1D82330CC10A293D, bytes, _encode_bytes, _decode_bytes),
+    WireType(f"{_VALUES}AddressValue", 0x8927BF653DF72630, Address, _encode_address, _decode_address),
+    WireType(f"{_VALUES}AddressVecValue", 0x99F6119F618D070C, AddressList, _encode_addresses, _decode_addresses),
+    WireType(f"{_VALUES}CompositeValue", _COMPOSITE, Composite, _encode_composite, _decode_composite),
+    WireType("bb_ops::backends::cpu::tensor::CpuTensor", 0x2F824195FEC34BE1, np.ndarray, None, _decode_cpu_tensor),
+)
+"""The wire types of the reference. A hash is that of the name, written out because it is what peers compare."""

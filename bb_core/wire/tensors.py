@@ -1,8 +1,8 @@
 """Tensors on the wire: an ONNX TensorProto, written and read by hand.
 
-Any ONNX library can read the payload. Only four fields are used, in this order: dims (1, each on its own), data_type (2),
-name (8) and raw_data (9, little-endian, C order). The name is a run of spaces, just so long that the data begins at a
-multiple of 64 bytes: whoever keeps the payload at such an address has the data aligned without a copy.
+Any ONNX library can read the payload. Only four fields are used, in this order: dims (1, each on its own), data_type
+(2), name (8) and raw_data (9, little-endian, C order). The name is a run of spaces, just so long that the data begins at
+a multiple of 64 bytes: whoever keeps the payload at such an address has the data aligned without a copy.
 
 Source: onnx/onnx.proto, message TensorProto; docs/reference/wire.md.
 """
@@ -68,7 +68,7 @@ def encode_tensor(array: npt.NDArray[Any]) -> Parts:
             expected=f"at most {MAX_RANK} dimensions of {', '.join(d.name for d in _DTYPES.values())}",
         )
     plain = np.asarray(array, _DTYPES[elem], order="C")
-    return _header(elem, plain.shape), memoryview(plain)
+    return _header(elem, plain.shape), plain.data
 
 
 @lru_cache(maxsize=256)  # a program sends the same few shapes again and again
@@ -85,7 +85,7 @@ def _header(elem: int, shape: tuple[int, ...]) -> bytes:
 
 
 def decode_tensor(payload: memoryview) -> Tensor:
-    """Return a read-only array of a TensorProto: a view that keeps the payload alive, or a copy where it is not aligned.
+    """Return the array of a TensorProto, read-only: a view that keeps the payload alive, or a copy if it is not aligned.
 
     Raises:
         PayloadError: the bytes are no TensorProto, its data is not raw, or its size is not what its shape says.
@@ -127,7 +127,7 @@ def _aligned(raw: memoryview) -> memoryview:
     start = -address_of(block) % ALIGNMENT
     copy = block[start : start + len(raw)]
     copy[:] = np.frombuffer(raw, np.uint8)
-    return memoryview(copy)
+    return copy.data
 
 
 def _read(payload: memoryview) -> tuple[tuple[int, ...], int, memoryview]:

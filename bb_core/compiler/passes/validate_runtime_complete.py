@@ -21,10 +21,13 @@ def validate_runtime_complete(model: onnx.ModelProto, state: State) -> None:
     for function in model.functions:
         entries = entries_of(function)
         reached = {i for e in entries for i in e.ops}
+        lost: set[str] = set()
         for i, node in enumerate(function.node):
             if i in reached or is_constant(node) or is_recv(node):
                 continue
-            state.add(_error(function, node, [e.name for e in entries]))
+            if not lost.intersection(node.input):  # what follows an op that never runs is no error of its own
+                state.add(_error(function, node, [e.name for e in entries]))
+            lost.update(node.output)
 
 
 def _error(function: onnx.FunctionProto, node: onnx.NodeProto, entries: list[str]) -> UnreachableOp:

@@ -119,8 +119,8 @@ class Nowhere(bb.Module):
     index = bb.IndexSlot()
 
     def body(self, g: bb.Graph) -> None:
-        x = g.input("x", bb.f32[1])
-        g.output("y", g.send(x, to=g.gate(g.input("who", bb.types.PEER_LIST), after=x)))
+        peers = g.send(g.input("who", bb.types.PEER_LIST), to=g.input("first", bb.types.PEER_LIST))
+        g.output("y", g.send(g.gate(g.constant(1.0), after=peers), to=peers))
 
 
 class Never(bb.Module):
@@ -194,7 +194,7 @@ REFUSALS: list[tuple[str, Callable[[], object], type[errors.BBError], tuple[str,
     ("a dependency that is not bound", lambda: compiled(bindings=bind(model=NeedsBackend)),
      errors.UnboundDependency, ("backend", "'compute'")),
     ("a dependency of another Role", lambda: compiled(bindings=bind(model=NeedsBackend, compute=Mean)),
-     errors.UnboundDependency, ("'compute'",)),
+     errors.RoleMismatch, ("Mean", "'compute'")),
     ("a ring of dependencies", lambda: compiled(bindings=bind(model=NeedsA, cohort=NeedsB)),
      errors.DependencyCycle, ("cohort -> model -> cohort",)),
     ("an unknown option", lambda: compiled(bindings=bind(model=bb.use(Weight, begin=1.0))),
