@@ -1,8 +1,8 @@
 """Tensors on the wire: an ONNX TensorProto, written and read by hand.
 
 Any ONNX library can read the payload. Only four fields are used, in this order: dims (1, each on its own), data_type
-(2), name (8) and raw_data (9, little-endian, C order). The name is a run of spaces, just so long that the data begins at
-a multiple of 64 bytes: whoever keeps the payload at such an address has the data aligned without a copy.
+(2), name (8) and raw_data (9, little-endian, C order). The name is a run of spaces, just so long that the data begins
+at a multiple of 64 bytes: whoever keeps the payload at such an address has the data aligned without a copy.
 
 Source: onnx/onnx.proto, message TensorProto; docs/reference/wire.md.
 """
@@ -85,7 +85,7 @@ def _header(elem: int, shape: tuple[int, ...]) -> bytes:
 
 
 def decode_tensor(payload: memoryview) -> Tensor:
-    """Return the array of a TensorProto, read-only: a view that keeps the payload alive, or a copy if it is not aligned.
+    """Return the array of a TensorProto, read-only: a view that keeps the payload alive, or a copy if not aligned.
 
     Raises:
         PayloadError: the bytes are no TensorProto, its data is not raw, or its size is not what its shape says.
