@@ -17,6 +17,8 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 from libc.string cimport memcpy
 
+from numpy import ndarray
+
 from bb_core.engine.answers import Promised, Refused, checked
 
 
@@ -120,6 +122,7 @@ cdef class Handler:
         self.keyword_names = tuple(keywords) or None
         self.keyword_values = tuple(keywords.values())
         self.output_classes, self.optional_outputs = output_classes, optional_outputs
+        self.only_class = output_classes[0] if len(output_classes) == 1 else None
         self.exclusive, self.info = exclusive, info
         self.calls = self.spent_ns = 0
 
@@ -359,7 +362,17 @@ cdef class Dispatcher:
         cdef int32_t first = table.output_at[op]
         cdef int32_t count = table.output_at[op + 1] - first
         cdef int32_t i
-        cdef tuple results = checked(result, handler)
+        cdef object kind
+        cdef tuple results
+        if handler.only_class is not None:  # the common case: one output, of just the class that is declared
+            kind = type(result)
+            if kind is handler.only_class:
+                if kind is ndarray:
+                    result.setflags(write=False)
+                if table.outputs[first] >= 0:
+                    frame.write(table.outputs[first], result)
+                return 0
+        results = checked(result, handler)
         for i in range(count):
             if table.outputs[first + i] >= 0 and results[i] is not None:
                 frame.write(table.outputs[first + i], results[i])

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 
 from bb_core.engine.answers import Promised
 from bb_core.engine.requests import RESPONSE
@@ -113,4 +114,17 @@ def generator(seed: int, peer_id: PeerId, slot: str, origin: bytes) -> np.random
     for part in (str(seed).encode(), peer_id.raw, slot.encode(), origin):
         state.update(len(part).to_bytes(8, "big"))
         state.update(part)
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(state.digest(), "big")))
+    return np.random.Generator(np.random.Philox(_Key(state.digest())))
+
+
+class _Key(ISeedSequence):
+    """A Philox key as it is. `Philox(key=...)` would give the same, and ask the operating system for entropy first."""
+
+    __slots__ = ("_digest",)
+
+    def __init__(self, digest: bytes) -> None:
+        self._digest = digest
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint64) -> Any:
+        """Return the digest's two words, the last eight bytes first, as an int's words are."""
+        return np.frombuffer(self._digest[::-1], "<u8")

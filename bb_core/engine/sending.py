@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bb_core import keys
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from bb_core.engine.engine import Engine
 
 
+_p2p_address = lru_cache(maxsize=4096)(p2p_address)
+
+
 def bind_send(engine: Engine, info: OpInfo) -> Callable[..., RequestId]:
     """Return the callable of one Send.
 
@@ -30,6 +34,7 @@ def bind_send(engine: Engine, info: OpInfo) -> Callable[..., RequestId]:
     suffixes = tuple(site_suffix(site & 0xFFFFFFFFFFFFFFFF) for site in info.attributes[keys.SITES])
     delivery = int(info.attributes[keys.DELIVERY])
     is_reply = bool(info.attributes.get(keys.REPLY, 0))
+    reason = f"delivery of {info.title}"
 
     def send(ctx: OpContext, to: Any, *values: Any) -> RequestId:
         peers = _peers(to)
@@ -40,7 +45,7 @@ def bind_send(engine: Engine, info: OpInfo) -> Callable[..., RequestId]:
             request = engine.requests.open(peers, ctx.frame)
             kind, number = REQUEST, request.number
             request.timer = engine.timers.set(
-                engine.now + delivery, lambda: _expire(engine, number, peers), f"delivery of {info.title}"
+                engine.now + delivery, lambda: _expire(engine, number, peers), reason
             )
         fills = tuple(_fill(suffix, value) for suffix, value in zip(suffixes, values, strict=True))
         _emit(engine, peers, fills, kind, number, engine.now + delivery)
@@ -52,7 +57,7 @@ def bind_send(engine: Engine, info: OpInfo) -> Callable[..., RequestId]:
 def _emit(
     engine: Engine, peers: tuple[PeerId, ...], fills: tuple[Fill, ...], kind: int, number: int, deadline: int
 ) -> None:
-    destination = (engine.address_book.addresses(peers[0]) or (p2p_address(peers[0]),)) if len(peers) == 1 else ()
+    destination = (engine.address_book.addresses(peers[0]) or (_p2p_address(peers[0]),)) if len(peers) == 1 else ()
     data = encode(
         Envelope(
             dest_peer_addresses=destination,

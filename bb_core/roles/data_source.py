@@ -42,6 +42,13 @@ class DataSource(Role):
         """Return `num_samples` and what else is known: counts by label, shapes."""
         raise NotImplementedError
 
+    def epoch_arrays(self, ctx: Context) -> tuple[Tensor, Tensor, int] | None:
+        """Return one pass as a whole, if it is in memory: batches one after another, labels, and the batch size.
+
+        Not an op: a Model's TrainEpochs asks for it first, and takes `epoch` when it is None. Both must give the same.
+        """
+        return None
+
     def epoch(self, ctx: Context) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of one pass. Not an op: a Model's TrainEpochs calls it. A batch is valid until the next."""
         self.reset(ctx)

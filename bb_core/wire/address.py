@@ -143,8 +143,10 @@ def _check(code: int, value: Any) -> None:
     """Refuse a value that its segment cannot hold."""
     if code in _WIDTHS:
         legal = isinstance(value, int) and 0 <= value < 1 << 8 * _WIDTHS[code]
+    elif code == OP:  # half of a surrogate pair has no UTF-8
+        legal = isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
     else:
-        legal = isinstance(value, {P2P: PeerId, OP: str}.get(code, ()))
+        legal = code == P2P and isinstance(value, PeerId)
     if not legal:
         raise AddressError(f"{value!r} is not a value of the address segment {_NAMES.get(code, code)}")
 

@@ -50,7 +50,7 @@ def encode_record(record: Record) -> Parts:
         raise TypeMismatch(f"a Record has {len(record)} fields", expected=f"at most {MAX_FIELDS}")
     parts: list[Any] = [_HEAD]
     for name, value in record.items():
-        head = _text(_KEY_NAME, name, name)
+        head = _text(_KEY_NAME, name, name) if name else b""
         body = _value(name, value)
         size = len(head) + sum(memoryview(part).nbytes for part in body)
         parts += (_KEY_FIELD + varint(size) + head, *body)

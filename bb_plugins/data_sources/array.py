@@ -69,11 +69,15 @@ class ArrayDataSource(bb.roles.DataSource):
         config = self.config
         return config.inputs[rows], config.labels[rows], bb.Record(num_samples=len(rows), epoch_end=is_last)
 
+    def epoch_arrays(self, ctx: bb.Context) -> tuple[bb.Tensor, bb.Tensor, int]:
+        """Return one pass: a copy of this peer's examples in a new order."""
+        order = self._draw(ctx)
+        return self.config.inputs[order], self.config.labels[order], self.config.batch_size
+
     def epoch(self, ctx: bb.Context) -> Iterator[tuple[bb.Tensor, bb.Tensor]]:
         """Yield the batches of one pass: views of one copy in the pass's order."""
-        order = self._draw(ctx)
-        inputs, labels, size = self.config.inputs[order], self.config.labels[order], self.config.batch_size
-        for start in range(0, len(order), size):
+        inputs, labels, size = self.epoch_arrays(ctx)
+        for start in range(0, len(inputs), size):
             yield inputs[start : start + size], labels[start : start + size]
 
     def reset(self, ctx: bb.Context) -> None:

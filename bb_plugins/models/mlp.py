@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
@@ -21,10 +21,11 @@ class Plan(NamedTuple):
     """All that a training kernel reads and writes, in arrays that stay where they are.
 
     Shape:
-        sizes (L+1,) i64 · params, grads, velocity (d,) f32 · acts, deltas (rows * sum(sizes[1:]),) f32 ·
+        rows: how many there is room for · sizes (L+1,) i64 · params, grads, velocity (d,) f32 · acts, deltas (rows * sum(sizes[1:]),) f32 ·
         rate (2,) f32: learning rate and momentum
     """
 
+    rows: int
     sizes: I64
     params: F32
     grads: F32
@@ -163,9 +164,9 @@ class MLP(bb.roles.Model):
         total, count = 0.0, 0
         for _ in range(epochs):
             total, count = 0.0, 0
-            for batch, labels in data.epoch(ctx):
-                x = self._ready(batch)
-                total += train(self._plan, x, self._classes(labels, len(x)), len(x))
+            for batch, labels, size in _passes(ctx, data):
+                x = self._ready(batch, min(size, len(batch)))
+                total += train(self._plan, x, self._classes(labels, len(x)), size)
                 count += len(x)
         if count == 0:
             raise RoleError("the DataSource gave no examples", expected="at least one batch", hint="check its indices")
@@ -204,13 +205,13 @@ class MLP(bb.roles.Model):
             found = self._primitives[name] = ctx.dependency("compute").primitive(name)
         return found
 
-    def _ready(self, batch: bb.Tensor) -> F32:
-        """Return a batch as the kernels take it, with room for its activations."""
+    def _ready(self, batch: bb.Tensor, rows: int | None = None) -> F32:
+        """Return a batch as the kernels take it, with room for the activations of all its rows, or of so many."""
         width = self.config.layers[0]
         x = _mutable(batch, np.float32)
         if x.ndim != 2 or x.shape[1] != width or not len(x):
             raise RoleError(f"a batch has the shape {batch.shape}", expected=f"(b, {width}) with b at least 1")
-        self._plan = with_room(self._plan, len(x))
+        self._plan = with_room(self._plan, len(x) if rows is None else rows)
         return x
 
     def _classes(self, labels: bb.Tensor, rows: int) -> I64:
@@ -229,22 +230,32 @@ class MLP(bb.roles.Model):
         return vector
 
 
+def _passes(ctx: bb.Context, data: bb.roles.DataSource) -> Iterator[tuple[bb.Tensor, bb.Tensor, int]]:
+    """Yield what makes up one pass, with the batch size: the whole at once if it is in memory, else batch by batch."""
+    whole = data.epoch_arrays(ctx)
+    if whole is not None:
+        yield whole
+        return
+    for batch, labels in data.epoch(ctx):
+        yield batch, labels, len(batch)
+
+
 def plan_of(config: MLP.Config, rows: int) -> Plan:
     """Allocate a network and draw its first parameters."""
     sizes = np.asarray(config.layers, np.int64)
     params = _first_params(config)
     rate = np.asarray([config.learning_rate, config.momentum], np.float32)
     empty = np.empty(0, np.float32)
-    plan = Plan(sizes, params, np.zeros_like(params), np.zeros_like(params), empty, empty, rate)
+    plan = Plan(0, sizes, params, np.zeros_like(params), np.zeros_like(params), empty, empty, rate)
     return with_room(plan, rows)
 
 
 def with_room(plan: Plan, rows: int) -> Plan:
     """Return a plan whose activations have room for so many rows: the same one when they have."""
-    wanted = rows * int(plan.sizes[1:].sum())
-    if len(plan.acts) >= wanted:
+    if rows <= plan.rows:
         return plan
-    return plan._replace(acts=np.empty(wanted, np.float32), deltas=np.empty(wanted, np.float32))
+    wanted = rows * int(plan.sizes[1:].sum())
+    return plan._replace(rows=rows, acts=np.empty(wanted, np.float32), deltas=np.empty(wanted, np.float32))
 
 
 def _first_params(config: MLP.Config) -> F32:
