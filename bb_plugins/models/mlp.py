@@ -165,6 +165,8 @@ class MLP(bb.roles.Model):
         for _ in range(epochs):
             total, count = 0.0, 0
             for batch, labels, size in _passes(ctx, data):
+                if not len(batch):
+                    continue
                 x = self._ready(batch, min(size, len(batch)))
                 total += train(self._plan, x, self._classes(labels, len(x)), size)
                 count += len(x)
