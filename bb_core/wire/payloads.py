@@ -7,7 +7,7 @@
 | TRIGGER, PeerId, PeerList, RequestId, bytes         | the reference's carriers              | carriers |
 | Address, AddressList, Composite                     | the reference's carriers              | carriers |
 
-`register` adds the type of a plugin.
+`register` adds another. docs/reference/wire.md has the bytes of each.
 """
 
 from __future__ import annotations

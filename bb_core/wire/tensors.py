@@ -104,13 +104,13 @@ def to_array(raw: memoryview, dtype: np.dtype[Any], dims: tuple[int, ...]) -> Te
         PayloadError: the bytes are not those of an array of this shape.
     """
     _check_shape(dims, dtype.itemsize, len(raw))
+    array = np.frombuffer(raw, dtype)
     if address_of(raw) % ALIGNMENT:
-        raw = _aligned(raw)
-    if dtype.kind == "b" and raw and np.frombuffer(raw, np.uint8).max() > 1:
+        array = _aligned(array)
+    if dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
         raise PayloadError("a bool of a tensor is neither 0 nor 1")
-    array = np.frombuffer(raw, dtype).reshape(dims)
     array.flags.writeable = False
-    return array
+    return array.reshape(dims)
 
 
 def _check_shape(dims: tuple[int, ...], itemsize: int, given: int) -> None:
@@ -121,13 +121,13 @@ def _check_shape(dims: tuple[int, ...], itemsize: int, given: int) -> None:
         raise PayloadError(f"a tensor's data has {given} bytes", expected=f"{itemsize} bytes for each of {dims}")
 
 
-def _aligned(raw: memoryview) -> memoryview:
-    """Copy bytes to an aligned address."""
-    block = np.empty(len(raw) + ALIGNMENT, np.uint8)
+def _aligned(array: Tensor) -> Tensor:
+    """Copy a flat array to an aligned address."""
+    block = np.empty(array.nbytes + ALIGNMENT, np.uint8)
     start = -address_of(block) % ALIGNMENT
-    copy = block[start : start + len(raw)]
-    copy[:] = np.frombuffer(raw, np.uint8)
-    return copy.data
+    copy = block[start : start + array.nbytes].view(array.dtype)
+    copy[:] = array
+    return copy
 
 
 def _read(payload: memoryview) -> tuple[tuple[int, ...], int, memoryview]:

@@ -106,7 +106,7 @@ def _inherited(value: Any) -> tuple[int, Callable[[Any], Payload], bool]:
     raise TypeMismatch(
         f"a {type(value).__name__} cannot be sent",
         expected="one of " + ", ".join(sorted(cls.__name__ for cls in _WRITERS)),
-        hint="a plugin adds a wire type with bb_core.wire.payloads.register",
+        hint="put it into a Record, an array or bytes",
     )
 
 
