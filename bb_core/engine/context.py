@@ -114,7 +114,8 @@ def generator(seed: int, peer_id: PeerId, slot: str, origin: bytes) -> np.random
     for part in (str(seed).encode(), peer_id.raw, slot.encode(), origin):
         state.update(len(part).to_bytes(8, "big"))
         state.update(part)
-    return np.random.Generator(np.random.Philox(_Key(state.digest())))
+    key: Any = _Key(state.digest())  # numpy takes any ISeedSequence; its stubs say SeedSequence
+    return np.random.Generator(np.random.Philox(key))
 
 
 class _Key(ISeedSequence):

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from bb_core.engine.program import Export
 from bb_core.engine.requests import RESPONSE
-from bb_core.errors import AddressError, EnvelopeError, IncompleteEdge, NotExported, PayloadError, RemoteError, SourceMismatch
+from bb_core.errors import (
+    AddressError,
+    EnvelopeError,
+    IncompleteEdge,
+    NotExported,
+    PayloadError,
+    RemoteError,
+    SourceMismatch,
+)
 from bb_core.ids import PeerId
 from bb_core.steps import Dropped, EnvelopeRejected, FillRejected
 from bb_core.values import TRIGGER
@@ -73,7 +81,8 @@ class _Arrival:
 
 def _incomplete(edge: str, arrival: _Arrival) -> IncompleteEdge:
     return IncompleteEdge(
-        f"the edge {edge!r} was sent {arrival.count} of its values", expected=f"{arrival.export.together} in one Envelope"
+        f"the edge {edge!r} was sent {arrival.count} of its values",
+        expected=f"{arrival.export.together} in one Envelope",
     )
 
 

@@ -44,9 +44,7 @@ def bind_send(engine: Engine, info: OpInfo) -> Callable[..., RequestId]:
         else:
             request = engine.requests.open(peers, ctx.frame)
             kind, number = REQUEST, request.number
-            request.timer = engine.timers.set(
-                engine.now + delivery, lambda: _expire(engine, number, peers), reason
-            )
+            request.timer = engine.timers.set(engine.now + delivery, lambda: _expire(engine, number, peers), reason)
         fills = tuple(_fill(suffix, value) for suffix, value in zip(suffixes, values, strict=True))
         _emit(engine, peers, fills, kind, number, engine.now + delivery)
         return RequestId(number)

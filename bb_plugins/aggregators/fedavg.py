@@ -53,9 +53,7 @@ class FedAvg(bb.roles.Aggregator):
                     hint="send the stats that train_epochs gives, or configure FedAvg(weight='')",
                 )
 
-    def combine(
-        self, ctx: bb.Context, contributions: list[bb.roles.Contribution]
-    ) -> tuple[bb.Tensor, bb.Record]:
+    def combine(self, ctx: bb.Context, contributions: list[bb.roles.Contribution]) -> tuple[bb.Tensor, bb.Record]:
         """Return the weighted mean, and over how much it was taken."""
         weights = [self.weight_of(c) for c in contributions]
         mean = weighted_mean([c.update for c in contributions], weights)

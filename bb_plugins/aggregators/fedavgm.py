@@ -14,8 +14,8 @@ from bb_plugins.aggregators.fedavg import FedAvg
 class FedAvgM(FedAvg):
     """Average as FedAvg, then move on by momentum (Hsu, Qi & Brown 2019, section 4.2).
 
-    With the last result w and the peers' mean m: v = momentum * v + (w - m), w = w - learning_rate * v. The first round has
-    no last result, and returns the mean.
+    With the last result w and the peers' mean m: v = momentum * v + (w - m), w = w - learning_rate * v. The first round
+    has no last result, and returns the mean.
     """
 
     @dataclass(frozen=True, slots=True)
@@ -39,9 +39,7 @@ class FedAvgM(FedAvg):
         self._last: bb.Tensor | None = None
         self._velocity: bb.Tensor | None = None
 
-    def combine(
-        self, ctx: bb.Context, contributions: list[bb.roles.Contribution]
-    ) -> tuple[bb.Tensor, bb.Record]:
+    def combine(self, ctx: bb.Context, contributions: list[bb.roles.Contribution]) -> tuple[bb.Tensor, bb.Record]:
         """Return the server's next parameters."""
         mean, stats = super().combine(ctx, contributions)
         if self._last is None or self._velocity is None:

@@ -67,7 +67,8 @@ def run_suite(name: str, module: str, rounds: int) -> dict[str, Any]:
         )
         if done.returncode != 0 or not rows.exists():
             raise RunFailed(f"the suite {name!r} failed", hint=(done.stdout + done.stderr)[-2000:])
-        return {"suite": name} | json.loads(rows.read_text(encoding="utf-8"))
+        table: dict[str, Any] = json.loads(rows.read_text(encoding="utf-8"))
+        return {"suite": name} | table
 
 
 def _command(file: str, rows: Path, rounds: int) -> list[str]:

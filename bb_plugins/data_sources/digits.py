@@ -46,7 +46,7 @@ def load_digits(seed: int = 0) -> Digits:
 
 
 def _read() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Read the file that scikit-learn ships. Importing `sklearn.datasets` for it would take longer than the training."""
+    """Read the file that scikit-learn ships; to import `sklearn.datasets` would take longer than the training."""
     spec = find_spec("sklearn")
     if spec is None or spec.origin is None:
         raise MissingExtra(

@@ -1,7 +1,7 @@
 """Deals examples to peers: evenly, by a Dirichlet distribution of labels, or in shards.
 
-Each function returns one array of indices for each peer, ascending; together they hold every example once. Equal seeds give
-equal arrays on every machine.
+Each function returns one array of indices for each peer, ascending; together they hold every example once. Equal seeds
+give equal arrays on every machine.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,8 @@ class Plan(NamedTuple):
     """All that a training kernel reads and writes, in arrays that stay where they are.
 
     Shape:
-        rows: how many there is room for · sizes (L+1,) i64 · params, grads, velocity (d,) f32 · acts, deltas (rows * sum(sizes[1:]),) f32 ·
-        rate (2,) f32: learning rate and momentum
+        sizes (L+1,) i64 · params, grads, velocity (d,) f32 · acts, deltas (rows * sum(sizes[1:]),) f32, with room for
+        `rows` examples · rate (2,) f32: learning rate and momentum
     """
 
     rows: int
@@ -122,7 +122,7 @@ class MLP(bb.roles.Model):
         logits = _mutable(prediction, np.float32)
         grad = np.empty_like(logits)
         loss = self._primitive(ctx, "softmax_cross_entropy")(logits, self._classes(labels, len(logits)), grad)
-        return np.float32(loss)[...], grad
+        return _scalar(loss), grad
 
     def backward(self, ctx: bb.Context, grad: bb.Tensor) -> None:
         """Add the parameters' gradients of the last Forward to those kept, given the gradient by its prediction."""
@@ -154,7 +154,7 @@ class MLP(bb.roles.Model):
         """Train on one batch."""
         x = self._ready(batch)
         total = self._primitive(ctx, "mlp_train")(self._plan, x, self._classes(labels, len(x)), len(x))
-        return np.float32(total / len(x))[...], bb.Record(num_samples=len(x))
+        return _scalar(total / len(x)), bb.Record(num_samples=len(x))
 
     def train_epochs(
         self, ctx: bb.Context, data: bb.roles.DataSource, *, epochs: int = 1
@@ -172,7 +172,7 @@ class MLP(bb.roles.Model):
                 count += len(x)
         if count == 0:
             raise RoleError("the DataSource gave no examples", expected="at least one batch", hint="check its indices")
-        return np.float32(total / count)[...], bb.Record(num_samples=count)
+        return _scalar(total / count), bb.Record(num_samples=count)
 
     def evaluate(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> bb.Record:
         """Measure without training: `loss_sum`, `correct` and `count`."""
@@ -214,13 +214,13 @@ class MLP(bb.roles.Model):
         if x.ndim != 2 or x.shape[1] != width or not len(x):
             raise RoleError(f"a batch has the shape {batch.shape}", expected=f"(b, {width}) with b at least 1")
         self._plan = with_room(self._plan, len(x) if rows is None else rows)
-        return x
+        return cast(F32, x)
 
     def _classes(self, labels: bb.Tensor, rows: int) -> I64:
         classes = _mutable(labels, np.int64)
         if classes.shape != (rows,):
             raise RoleError(f"labels have the shape {labels.shape}", expected=f"({rows},), one for each example")
-        return classes
+        return cast(I64, classes)
 
     def _like_params(self, vector: bb.Tensor) -> bb.Tensor:
         plan = self._plan
@@ -273,6 +273,10 @@ def _last(flat: F32, sizes: I64, rows: int) -> F32:
     """Return the last layer's part of activations or deltas, as a view (rows, classes)."""
     start = rows * int(sizes[1:-1].sum())
     return flat[start : start + rows * int(sizes[-1])].reshape(rows, int(sizes[-1]))
+
+
+def _scalar(value: float) -> bb.Tensor:
+    return np.full((), value, np.float32)
 
 
 def _mutable(array: bb.Tensor, dtype: Any) -> Any:

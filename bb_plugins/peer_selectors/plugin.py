@@ -10,4 +10,6 @@ import bb_core as bb
 @bb.hookimpl
 def bb_register_concretes(registry: Any) -> None:
     """Add ConstantView."""
-    registry.add("bytesandbrains.ConstantView", "bb_plugins.peer_selectors.constant_view:ConstantView", role="peer_selector")
+    registry.add(
+        "bytesandbrains.ConstantView", "bb_plugins.peer_selectors.constant_view:ConstantView", role="peer_selector"
+    )

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from bb_plugins.data_sources.digits import Digits, load_digits
-from bb_plugins.data_sources.partition import dirichlet, iid
 
 import bb_core as bb
 from bb_core.errors import UsageError
+from bb_plugins.data_sources.digits import Digits, load_digits
+from bb_plugins.data_sources.partition import dirichlet, iid
 from bb_plugins.recipes.federated_averaging import FederatedAveraging
 
 CLASSES = 10

@@ -58,7 +58,7 @@ def _draw_labels(axes: Any, outcome: Outcome, figure: Any) -> None:
 
     counts, experiment = outcome.label_counts, outcome.experiment
     clients = np.arange(1, len(counts) + 1)
-    colors = colormaps["tab10"].colors
+    colors = colormaps["tab10"](np.arange(CLASSES))
     bottom = np.zeros(len(counts))
     for label in range(CLASSES):
         axes.bar(clients, counts[:, label], bottom=bottom, color=colors[label], width=0.85, label=str(label))

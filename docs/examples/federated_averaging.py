@@ -1,9 +1,8 @@
 """Federated averaging on handwritten digits, in one process: `python docs/examples/federated_averaging.py`."""
 
+import bb_core as bb
 from bb_plugins.data_sources.digits import load_digits
 from bb_plugins.data_sources.partition import dirichlet
-
-import bb_core as bb
 
 CLIENTS = 20
 

@@ -25,7 +25,7 @@ def test_a_suite_fills_its_table(name: str, module: str) -> None:
     assert found["machine"]["cpu"]
     assert found["rows"]
     for row in found["rows"]:
-        assert KEYS <= row.keys()
+        assert row.keys() >= KEYS
         assert set(row) == set(Row.__dataclass_fields__)
         assert row["ours_ns"] > 0 or row["bytes"] > 0
         if row["peer"] is not None and row["bytes"] is None:

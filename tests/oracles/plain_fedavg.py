@@ -1,13 +1,14 @@
-"""Federated averaging as a plain loop: no engine, no Envelopes, no Concretes; numpy, and the kernels that training needs.
+"""Federated averaging as a plain loop: no engine, no Envelopes, no Concretes.
 
-`plain_rounds` takes the same kernels as the Concretes, and so must give equal bytes. `numpy_rounds` takes none, and must
-agree as far as rounding lets it.
+`plain_rounds` takes the same kernels as the Concretes, and so must give equal bytes. `numpy_rounds` takes none, and
+must agree as far as rounding lets it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -60,7 +61,7 @@ def first_params(layers: tuple[int, ...], seed: int) -> np.ndarray:
     """Uniform in +-1/sqrt(n_in), layer by layer."""
     random = np.random.Generator(np.random.Philox(seed))
     parts = []
-    for n_in, n_out in zip(layers, layers[1:], strict=False):
+    for n_in, n_out in pairwise(layers):
         parts.append(random.uniform(-1 / np.sqrt(n_in), 1 / np.sqrt(n_in), (n_in + 1) * n_out))
     return np.concatenate(parts).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""A call of each kernel on arrays of the very types that the Concretes pass, so that it is compiled before it is timed."""
+"""A call of each kernel on arrays of the types that the Concretes pass, so that it is compiled before it is timed."""
 
 from __future__ import annotations
 

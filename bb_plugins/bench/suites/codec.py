@@ -50,11 +50,11 @@ def _google() -> Any:
         message = file.message_type.add(name=name)
         for field, number, kind in fields:
             added = message.field.add(name=field, number=number, label=3 if kind.startswith("*") else 1)
-            kind = kind.removeprefix("*")
-            if kind.startswith("."):
-                added.type, added.type_name = 11, kind
+            one = kind.removeprefix("*")
+            if one.startswith("."):
+                added.type, added.type_name = 11, one
             else:
-                added.type = kinds[kind]
+                added.type = kinds[one]
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("bench.WireEnvelope"))
@@ -69,9 +69,7 @@ def _fields(values: list[Any]) -> list[tuple[bytes, Any, int]]:
     return fills
 
 
-@pytest.mark.parametrize(
-    ("name", "size"), [("empty", 0), ("4 kB", 1024), ("38 kB", 9610), ("1 MB", 250_000)], ids=lambda v: str(v)
-)
+@pytest.mark.parametrize(("name", "size"), [("empty", 0), ("4 kB", 1024), ("38 kB", 9610), ("1 MB", 250_000)], ids=str)
 def test_envelope(row: Measure, name: str, size: int) -> None:
     """Both ways, the tensor's payload as it stands in the Envelope."""
     message_class = _google()
@@ -109,7 +107,9 @@ def test_envelope(row: Measure, name: str, size: int) -> None:
     def read_ours() -> list[Any]:
         return [(f.dest_suffix, f.payload, f.type_hash) for f in decode(data, _LIMITS).fills]
 
-    row(f"decode, {name}", read_ours, peer=("google protobuf", read_theirs), limit=("one copy", lambda: bytearray(data)))
+    row(
+        f"decode, {name}", read_ours, peer=("google protobuf", read_theirs), limit=("one copy", lambda: bytearray(data))
+    )
 
 
 def test_values(row: Measure) -> None:

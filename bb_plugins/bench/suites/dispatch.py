@@ -82,7 +82,7 @@ def _plain_loop() -> Callable[[], None]:
     return run
 
 
-def _reference() -> Callable[[], None]:
+def _reference() -> Callable[[], Any]:
     helper = onnx.helper
     names = ["x", *(f"v{i}" for i in range(_LENGTH - 1)), "y"]
     nodes = [helper.make_node("Identity", [a], [b]) for a, b in pairwise(names)]

@@ -7,9 +7,8 @@ TrainEpochs.
 
 from __future__ import annotations
 
-from bb_plugins.data_sources.digits import load_digits
-
 from bb_plugins.bench.harness import Measure
+from bb_plugins.data_sources.digits import load_digits
 from bb_plugins.recipes.digits import Experiment, Outcome, run_digits
 
 _EXPERIMENT = Experiment(rounds=3)

@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bb_core.wire.codec import decode
 
 import bb_core as bb
 from bb_core.engine.program import load_program
 from bb_core.testing import Loopback
+from bb_core.wire.codec import decode
 from bb_core.wire.limits import WireLimits
 from bb_plugins.bench.harness import Measure
 from bb_plugins.bench.noop import NoopData, NoopModel
 from bb_plugins.recipes.federated_averaging import FederatedAveraging
 
-_BINDINGS = {
+_BINDINGS: dict[str, Any] = {
     "cohort": "bytesandbrains.ConstantView",
     "model": NoopModel,
     "data": NoopData,

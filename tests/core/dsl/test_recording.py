@@ -39,9 +39,7 @@ class Parent(bb.Module):
         g.output("z", z)
 
 
-@pytest.mark.parametrize(
-    ("module", "full"), [(Arithmetic(), True), (Parent(), False), (Averaging(), True)], ids=lambda m: str(m)
-)
+@pytest.mark.parametrize(("module", "full"), [(Arithmetic(), True), (Parent(), False), (Averaging(), True)], ids=str)
 def test_what_is_built_is_checkable_onnx(module: bb.Module, full: bool) -> None:
     onnx.checker.check_model(module.build(), full_check=full)
 

@@ -14,7 +14,7 @@ from bb_plugins.backends.cpu.kernels._jit import kernel
 
 
 @kernel
-def mlp_forward(params, sizes, x, acts):  # type: ignore[no-untyped-def]  # numba reads the types of the call
+def mlp_forward(params, sizes, x, acts):
     """Write every layer's activation: ReLU in the hidden ones, none in the last."""
     rows = x.shape[0]
     at, to = 0, 0
@@ -36,7 +36,7 @@ def mlp_forward(params, sizes, x, acts):  # type: ignore[no-untyped-def]  # numb
 
 
 @kernel
-def softmax_cross_entropy(logits, labels, grad):  # type: ignore[no-untyped-def]  # numba reads the types of the call
+def softmax_cross_entropy(logits, labels, grad):
     """Return the mean loss of integer labels, and write its gradient by the logits (b, c).
 
     A label outside 0..c-1 makes the loss NaN, so that it cannot go unseen.
@@ -62,7 +62,7 @@ def softmax_cross_entropy(logits, labels, grad):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def mlp_backward(params, sizes, x, acts, deltas, grads):  # type: ignore[no-untyped-def]  # numba reads the types
+def mlp_backward(params, sizes, x, acts, deltas, grads):
     """Write the gradients by the parameters, given the one by the last activation at the end of `deltas`."""
     rows = x.shape[0]
     at, to = params.shape[0], 0
@@ -91,8 +91,8 @@ def mlp_backward(params, sizes, x, acts, deltas, grads):  # type: ignore[no-unty
 
 
 @kernel
-def mlp_train(plan, x, labels, batch_size):  # type: ignore[no-untyped-def]  # numba reads the types of the call
-    """Step through the rows of x in batches, the last one short; return the sum of the batches' losses times their rows.
+def mlp_train(plan, x, labels, batch_size):
+    """Step through the rows of x in batches, the last one short; return the sum of the examples' losses.
 
     `plan` is a `bb_plugins.models.mlp.Plan`.
     """
@@ -114,8 +114,8 @@ def mlp_train(plan, x, labels, batch_size):  # type: ignore[no-untyped-def]  # n
 
 
 @kernel
-def sgd(params, grads, velocity, rate, momentum):  # type: ignore[no-untyped-def]  # numba reads the types of the call
-    """Step once: velocity = momentum * velocity + grads, params -= rate * velocity (Polyak 1964; as in torch.optim.SGD)."""
+def sgd(params, grads, velocity, rate, momentum):
+    """Step once: velocity = momentum * velocity + grads, params -= rate * velocity (Polyak 1964)."""
     if momentum == 0:
         for i in range(params.shape[0]):
             params[i] -= rate * grads[i]
