@@ -102,7 +102,8 @@ def _warm_up(progress: Progress) -> None:
 
 def _report(outcome: Outcome, console: Console, plot: Path | None, save: Path | None) -> None:
     experiment, result = outcome.experiment, outcome.result
-    table = Table(title=_TITLE, show_header=False, title_justify="left")
+    console.print(f"[bold]{_TITLE}")
+    table = Table(show_header=False)
     best = max(range(len(outcome.accuracy_by_round)), key=outcome.accuracy_by_round.__getitem__)
     rows = [
         ("accuracy on held-out digits", f"[bold green]{outcome.final_accuracy:.4f}"),

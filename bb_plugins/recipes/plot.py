@@ -66,6 +66,7 @@ def _draw_labels(axes: Any, outcome: Outcome, figure: Any) -> None:
     dealt = "dealt evenly" if experiment.alpha is None else f"Dirichlet, alpha = {experiment.alpha:g}"
     axes.set(xlabel="client", ylabel="examples", title=f"Who holds which digits ({dealt})")
     axes.set_xlim(0.3, len(counts) + 0.7)
+    axes.set_ylim(0, 1.05 * counts.sum(axis=1).max())
     if len(counts) <= _MANY:
         axes.set_xticks(clients)
         axes.tick_params(axis="x", labelsize=8 if len(counts) <= _MANY // 2 else 6)
