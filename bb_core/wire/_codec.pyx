@@ -25,6 +25,8 @@ from bb_core.wire.limits import WireLimits
 
 @cython.final
 cdef class Fill:
+    """A value for one site of the receiver; see `bb_core.wire.codec`."""
+
     def __cinit__(
         self, bytes dest_suffix not None=b"", object payload=b"", bint trigger_only=False, uint64_t type_hash=0
     ):
@@ -49,6 +51,8 @@ cdef bytes _joined(object payload):
 
 @cython.final
 cdef class EdgeRttReport:
+    """Round-trip time of one hop; see `bb_core.wire.codec`."""
+
     def __cinit__(
         self, uint64_t site=0, uint64_t chain=0, uint32_t hop=0, uint64_t srtt_ns=0, uint64_t rttvar_ns=0,
         uint64_t samples=0
@@ -68,6 +72,8 @@ cdef class EdgeRttReport:
 
 @cython.final
 cdef class Envelope:
+    """One message between two peers; see `bb_core.wire.codec`."""
+
     def __cinit__(
         self, object dest_peer_addresses=(), object fills=(), int32_t kind=0, uint64_t request=0,
         uint64_t remaining_deadline_ns=0, object edge_rtt_reports=(), bytes src_peer not None=b"",
@@ -292,6 +298,7 @@ cdef uint8_t *_write(uint8_t *to, Envelope envelope, _Payloads payloads) noexcep
 
 
 def encode(Envelope envelope not None):
+    """Return the canonical bytes of an Envelope; see `bb_core.wire.codec`."""
     cdef _Payloads payloads = _hold(envelope.fills)
     cdef size_t size = _measure(envelope, payloads)
     cdef bytes data = PyBytes_FromStringAndSize(NULL, size)
@@ -403,6 +410,7 @@ cdef object _DEFAULT_LIMITS = WireLimits()
 
 
 def decode(object data, object limits=_DEFAULT_LIMITS):
+    """Return the Envelope in contiguous bytes; see `bb_core.wire.codec`."""
     cdef object view = _read_only(data)
     cdef const uint8_t *start = <const uint8_t *>PyMemoryView_GET_BUFFER(view).buf
     cdef size_t length = PyMemoryView_GET_BUFFER(view).len
@@ -427,6 +435,8 @@ def decode(object data, object limits=_DEFAULT_LIMITS):
 
 @cython.final
 cdef class Fields:
+    """Iterate over the fields of a message: number, wire type, and an int, a view or None (a group)."""
+
     def __cinit__(self, object message):
         self.view = _read_only(message)
         cdef Py_buffer *buffer = PyMemoryView_GET_BUFFER(self.view)
@@ -448,13 +458,14 @@ cdef class Fields:
 
 
 def varint(uint64_t value):
+    """Return the shortest varint of a number."""
     cdef uint8_t[10] block
     cdef uint8_t *end = bb_put_varint(block, value)
     return PyBytes_FromStringAndSize(<const char *>block, end - block)
 
 
 def address_of(object data):
-    """Where a contiguous buffer's first byte is; what the caller wants to know is its alignment."""
+    """Say where a contiguous buffer begins, for those who need to know its alignment."""
     cdef Py_buffer buffer
     PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE)
     cdef size_t address = <size_t>buffer.buf
