@@ -89,7 +89,7 @@ def _run(experiment: Experiment, console: Console) -> Outcome:
 
 def _warm_up(progress: Progress) -> None:
     """Load the kernels, which compiles them the first time; shown, so that it does not look like a hang."""
-    from bb_plugins.backends.cpu.backend import warm_up
+    from bb_plugins.recipes.warm_up import warm_up
 
     task = progress.add_task("kernels", total=None, fact="compiled once, then cached")
 

@@ -78,19 +78,3 @@ def limit_blas(threads: int) -> None:
 
         _limited.clear()
         _limited[threads] = ThreadpoolController().limit(limits=threads, user_api="blas")
-
-
-def warm_up(progress: Callable[[int, int, str], None] | None = None) -> None:
-    """Compile every kernel that the first-party Concretes use, or load it from the cache.
-
-    Args:
-        progress: Called before each with (how many are done, how many there are, its name), and once at the end.
-    """
-    from bb_plugins.backends.cpu.warm_up import TRIALS
-
-    for done, (name, trial) in enumerate(TRIALS):
-        if progress is not None:
-            progress(done, len(TRIALS), name)
-        trial()
-    if progress is not None:
-        progress(len(TRIALS), len(TRIALS), "ready")

@@ -1,4 +1,8 @@
-"""A call of each kernel on arrays of the types that the Concretes pass, so that it is compiled before it is timed."""
+"""Compiles the kernels that the recipes use before a run begins: a call of each, on arrays such as it will get.
+
+Without it the first round would stand still while numba compiles, which takes seconds once in a machine's life, and
+some tenths of one when the kernels come from numba's cache.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,20 @@ import numpy as np
 
 from bb_plugins.backends.cpu.backend import primitive
 from bb_plugins.models.mlp import MLP, plan_of
+
+
+def warm_up(progress: Callable[[int, int, str], None] | None = None) -> None:
+    """Compile every kernel, or load it from the cache.
+
+    Args:
+        progress: Called before each with (how many are done, how many there are, its name), and once at the end.
+    """
+    for done, (name, trial) in enumerate(TRIALS):
+        if progress is not None:
+            progress(done, len(TRIALS), name)
+        trial()
+    if progress is not None:
+        progress(len(TRIALS), len(TRIALS), "ready")
 
 
 def _mlp(name: str) -> Callable[[], None]:
