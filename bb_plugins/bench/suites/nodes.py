@@ -1,8 +1,8 @@
 """A federated round in which nobody computes: what N Nodes in one process cost.
 
-The peer is the round as a plain loop over the same Concretes: no Nodes, no Envelopes, nothing to go wrong. The limit is to
-copy and decode the round's Envelopes and nothing else. Flower's simulation engine took 204 ms, 320 ms and 10.4 s for 10,
-100 and 1000 clients where that was measured; it is not run here.
+The peer is the round as a plain loop over the same Concretes: no Nodes, no Envelopes, nothing to go wrong. The limit is
+to copy and decode the round's Envelopes and nothing else. Flower's simulation engine took 204 ms, 320 ms and 10.4 s for
+10, 100 and 1000 clients where that was measured; it is not run here.
 """
 
 from __future__ import annotations
