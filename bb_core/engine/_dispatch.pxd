@@ -41,7 +41,7 @@ cdef class Handler:
     cdef readonly tuple leading        # after the context, before the inputs
     cdef readonly tuple keyword_names  # or None
     cdef readonly tuple keyword_values
-    cdef readonly tuple output_classes # expected Python class of each output, or None for any
+    cdef readonly tuple output_classes  # expected Python class of each output, or None for any
     cdef readonly object only_class     # that of the one output, or None
     cdef readonly tuple optional_outputs
     cdef readonly bint exclusive

@@ -1,9 +1,9 @@
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, final
 
-from bb_core.engine.answers import Promised as Promised
-from bb_core.engine.answers import Refused as Refused
+__all__ = ["Dispatcher", "Frame", "Handler", "Table"]
 
+@final
 class Table:
     name: str
     n_values: int
@@ -19,6 +19,7 @@ class Table:
         constants: tuple[tuple[int, Any], ...],
     ) -> None: ...
 
+@final
 class Handler:
     call: Callable[..., Any] | None
     takes_context: bool
@@ -26,6 +27,7 @@ class Handler:
     keyword_names: tuple[str, ...] | None
     keyword_values: tuple[Any, ...]
     output_classes: tuple[type | None, ...]
+    only_class: type | None
     optional_outputs: tuple[bool, ...]
     exclusive: bool
     info: Any
@@ -43,6 +45,7 @@ class Handler:
         info: Any,
     ) -> None: ...
 
+@final
 class Frame:
     table: Table
     handlers: list[Handler]
@@ -73,6 +76,7 @@ class Frame:
     def held_values(self) -> int: ...
     def missing(self, op: int) -> list[int]: ...
 
+@final
 class Dispatcher:
     context: Any
     services: Any

@@ -12,6 +12,7 @@ order of their age. A Frame lets go when its last exclusive op is done, when it 
 
 from collections import deque
 
+cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
@@ -19,7 +20,7 @@ from libc.string cimport memcpy
 
 from numpy import ndarray
 
-from bb_core.engine.answers import Promised, Refused, checked
+from bb_core.engine.answers import Promised, checked
 
 
 cdef extern from "Python.h":
@@ -33,6 +34,7 @@ cdef extern from "bb_frontier.h":
     int bb_mark_read(int32_t *readers, int32_t value) nogil
 
 
+@cython.final
 cdef class Table:
     """A function as flat tables; made by `program.py`, shared by all Nodes.
 
@@ -109,6 +111,7 @@ def _csr(rows):
     return at, items
 
 
+@cython.final
 cdef class Handler:
     """One op as one Node runs it: what to call, with what beside the inputs, and what must come back."""
 
@@ -127,6 +130,7 @@ cdef class Handler:
         self.calls = self.spent_ns = 0
 
 
+@cython.final
 cdef class Frame:
     """One execution of one entry. Made by `Dispatcher.begin`."""
 
@@ -198,6 +202,7 @@ cdef class Frame:
         ] if self.need[op] > 0 else []
 
 
+@cython.final
 cdef class Dispatcher:
     """The loop of one Node.
 
@@ -420,4 +425,4 @@ def _age(Frame frame):
     return frame.exec_id
 
 
-__all__ = ["Dispatcher", "Frame", "Handler", "Promised", "Refused", "Table"]
+__all__ = ["Dispatcher", "Frame", "Handler", "Table"]

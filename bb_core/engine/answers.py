@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from bb_core.engine.timers import Timer
     from bb_core.roles.context import Context
 
-Refused = RoleError
-
 
 class Promised:
     """A `Later`: an op's promise of its outputs.

@@ -6,7 +6,7 @@ try:
     from bb_core.engine._dispatch import Dispatcher, Frame, Handler, Table
 except ImportError as error:  # pragma: no cover - only without a build
     raise ImportError(
-        "the compiled module bb_core.engine._dispatch is missing; build it with `pip install -e .` or `make build`"
+        "the compiled module bb_core.engine._dispatch is missing; build it with `pip install -e .`"
     ) from error
 
 __all__ = ["Dispatcher", "Frame", "Handler", "Table"]

@@ -39,9 +39,7 @@ from typing import Final
 try:
     from bb_core.wire._codec import EdgeRttReport, Envelope, Fields, Fill, address_of, decode, encode, varint
 except ImportError as error:  # pragma: no cover - only without a build
-    raise ImportError(
-        "the compiled module bb_core.wire._codec is missing; build it with `pip install -e .` or `make build`"
-    ) from error
+    raise ImportError("the compiled module bb_core.wire._codec is missing; build it with `pip install -e .`") from error
 
 NUMBER: Final = 0
 """Wire type of a varint; `Fields` yields an int below 2**64."""
