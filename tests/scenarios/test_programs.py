@@ -1,4 +1,4 @@
-"""Whole programs other than the flagship, through every layer: operators, sub-modules, named sends, placement, dedup."""
+"""Programs other than the flagship, through every layer: operators, sub-modules, named sends, placement."""
 
 from __future__ import annotations
 
