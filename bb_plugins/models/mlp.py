@@ -77,7 +77,7 @@ class MLP(bb.roles.Model):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._plan = plan_of(config, rows=0)
-        self._loaded = self._plan.params.copy()
+        self._loaded: bb.Tensor = self._plan.params.copy()
         self._kept = np.zeros_like(self._plan.params)
         self._input: F32 | None = None
         self._primitives: dict[str, Callable[..., Any]] = {}
@@ -90,9 +90,10 @@ class MLP(bb.roles.Model):
 
     def load_parameters(self, ctx: bb.Context, params: bb.Tensor) -> None:
         """Replace the parameters; refuse a vector of another layout."""
-        np.copyto(self._plan.params, self._like_params(params))
-        np.copyto(self._loaded, self._plan.params)
-        self._plan.velocity[:] = 0
+        self._loaded = self._like_params(params)  # values are frozen, so the reference is as good as a copy
+        np.copyto(self._plan.params, self._loaded)
+        if self.config.momentum:
+            self._plan.velocity[:] = 0
 
     def apply_delta(self, ctx: bb.Context, delta: bb.Tensor) -> None:
         """Add a vector to the parameters."""
