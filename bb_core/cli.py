@@ -38,7 +38,7 @@ def main() -> None:
     except BBError as error:
         console = Console(stderr=True, highlight=False)
         console.print(f"[bold red]error[/] ({type(error).__name__})", end=" ")
-        console.print(str(error), markup=False)
+        console.print(str(error), markup=False, soft_wrap=True)
         sys.exit(1 if isinstance(error, PluginError) else 2)
 
 

@@ -177,3 +177,13 @@ def test_every_truncation_is_refused():
     for end in range(len(payload)):
         with pytest.raises(PayloadError):
             read(payload[:end])
+
+
+def test_a_head_that_is_known_does_not_vouch_for_what_follows() -> None:
+    type_hash, parts, _ = encode_value(np.arange(6, dtype=np.float32))
+    payload = b"".join(bytes(part) for part in parts)
+    for _ in range(2):  # the second time the head has been seen
+        np.testing.assert_array_equal(decode_value(type_hash, payload), np.arange(6))
+        for wrong in (payload[:-1], payload[:-4], payload + b"\0\0\0\0", payload[:64], payload[:63]):
+            with pytest.raises(PayloadError):
+                decode_value(type_hash, wrong)
