@@ -57,6 +57,7 @@ if __name__ == "__main__":
             extensions(),
             build_dir="build/cython",
             annotate=DEBUG,
+            force=DEBUG,  # what Cython has made without the switch would pass for current
             compiler_directives={"language_level": 3, "linetrace": DEBUG},
         )
     )
