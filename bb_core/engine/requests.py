@@ -76,10 +76,6 @@ class Requests:
             return UnexpectedResponse(f"{source} answered a request that was sent to others")
         return None
 
-    def expire(self, number: int) -> bool:
-        """End a request at its delivery deadline, unless its Frame still waits for peers. Returns whether it ended."""
-        request = self._open.get(number)
-        if request is None or request.frame.on_network:
-            return False
-        self.close(number)
-        return True
+    def find(self, number: int) -> Request | None:
+        """Return an open request."""
+        return self._open.get(number)

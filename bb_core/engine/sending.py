@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bb_core import keys
 from bb_core.engine.program import OpInfo
-from bb_core.engine.requests import REQUEST, RESPONSE
+from bb_core.engine.requests import REQUEST, RESPONSE, Request
 from bb_core.errors import RoleError
 from bb_core.ids import PeerId
 from bb_core.steps import SendEnvelope, WireTimeout
@@ -44,7 +44,7 @@ def bind_send(engine: Engine, info: OpInfo) -> Callable[..., RequestId]:
         else:
             request = engine.requests.open(peers, ctx.frame)
             kind, number = REQUEST, request.number
-            request.timer = engine.timers.set(engine.now + delivery, lambda: _expire(engine, number, peers), reason)
+            _watch(engine, request, delivery, reason)
         fills = tuple(_fill(suffix, value) for suffix, value in zip(suffixes, values, strict=True))
         _emit(engine, peers, fills, kind, number, engine.now + delivery)
         return RequestId(number)
@@ -82,6 +82,16 @@ def _peers(to: Any) -> tuple[PeerId, ...]:
     return peers
 
 
-def _expire(engine: Engine, number: int, peers: tuple[PeerId, ...]) -> None:
-    if engine.requests.expire(number):
-        engine.steps.append(WireTimeout(number, peers))
+def _watch(engine: Engine, request: Request, delivery: int, reason: str) -> None:
+    """End a request at its delivery deadline; while its Frame waits for peers, look again each time as long."""
+
+    def expire() -> None:
+        if engine.requests.find(request.number) is None:
+            return
+        if request.frame.on_network:
+            _watch(engine, request, delivery, reason)
+        else:
+            engine.requests.close(request.number)
+            engine.steps.append(WireTimeout(request.number, tuple(sorted(request.peers))))
+
+    request.timer = engine.timers.set(engine.now + delivery, expire, reason)

@@ -53,13 +53,14 @@ class Timers:
             self._cancelled -= 1
         return self._heap[0] if self._heap else None
 
-    def fire(self, now: int) -> bool:
-        """Do all that is due. Returns whether anything was."""
-        fired = False
-        while (timer := self.next()) is not None and timer.when <= now:
-            heapq.heappop(self._heap)
-            action, timer.action = timer.action, None
-            if action is not None:
-                action()
-                fired = True
-        return fired
+    def due(self, now: int) -> Timer | None:
+        """Return the next timer whose time has come."""
+        timer = self.next()
+        return timer if timer is not None and timer.when <= now else None
+
+    def fire(self, timer: Timer) -> None:
+        """Do what a timer is for; nothing if it has been cancelled since."""
+        action, timer.action = timer.action, None
+        if action is not None:
+            self._cancelled += 1  # it still stands in the heap, and is swept out as the cancelled are
+            action()

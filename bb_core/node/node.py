@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bb_core.engine.engine import Engine
 from bb_core.engine.program import Program
+from bb_core.engine.timers import Timer
 from bb_core.errors import UnknownInput, UnknownModule, did_you_mean
 from bb_core.ids import ExecId, PeerId
 from bb_core.node.config import NodeConfig
@@ -42,7 +43,7 @@ class Node:
         self._engine = engine
         self._config = config
         self.targets = tuple(targets)
-        self._ingress: deque[tuple[Any, ...]] = deque()
+        self._ingress: deque[tuple[int, Callable[..., None], tuple[Any, ...]]] = deque()
         self._now = 0
         engine.wake = config.wake
 
@@ -80,7 +81,7 @@ class Node:
         self._advance(now)
         if observed is not None and not self._engine.address_book.addresses(source):
             self._engine.address_book.add(source, (observed,), "")
-        self._ingress.append((data, source))
+        self._ingress.append((self._now, Engine.receive, (data, source)))
 
     def invoke(self, target: str, inputs: Mapping[str, Any], now: int) -> ExecId:
         """Begin one execution of a target.
@@ -113,7 +114,7 @@ class Node:
         if not inputs:
             raise UnknownInput(f"{target} was invoked without an input", expected=f"at least one of {sorted(types)}")
         exec_id = self._engine.next_exec()
-        self._ingress.append((target, exec_id, dict(inputs)))
+        self._ingress.append((self._now, Engine.begin_invoke, (target, exec_id, dict(inputs))))
         return exec_id
 
     def poll(self, now: int) -> PollResult:
@@ -124,14 +125,17 @@ class Node:
         """
         self._advance(now)
         engine, left = self._engine, self._config.op_budget
-        engine.timers.fire(self._now)
-        while True:
-            self._take_in()
+        while left > 0:
+            due = engine.timers.due(self._now)
             engine.take_answers()
+            self._take_in(self._now if due is None else due.when)
             left -= engine.dispatcher.run(left)
-            if left <= 0 or not (self._ingress or engine.answers or engine.dispatcher.has_work):
+            if left <= 0 or self._can_go_on(due):
+                continue
+            if due is None:
                 break
-        more = bool(self._ingress or engine.answers or engine.dispatcher.has_work)
+            engine.timers.fire(due)
+        more = self._can_go_on(None) or engine.timers.due(self._now) is not None
         if more:
             engine.steps.append(BudgetSpent(self._config.op_budget))
         steps, engine.steps = engine.steps, []
@@ -161,11 +165,15 @@ class Node:
         self._now = max(self._now, now)
         self._engine.now = self._now
 
-    def _take_in(self) -> None:
+    def _take_in(self, until: int) -> None:
+        """Take in what arrived by a time: what came before a deadline counts, even if nobody polled between the two."""
         engine = self._engine
-        while self._ingress:
-            item = self._ingress.popleft()
-            if len(item) == 2:  # (data, source) of receive, or (target, exec_id, inputs) of invoke
-                engine.receive(*item)
-            else:
-                engine.begin_invoke(*item)
+        while self._ingress and self._ingress[0][0] <= until:
+            _, take, arguments = self._ingress.popleft()
+            take(engine, *arguments)
+
+    def _can_go_on(self, due: Timer | None) -> bool:
+        """Whether there is something to do before the next timer."""
+        engine = self._engine
+        arrived = self._ingress and (due is None or self._ingress[0][0] <= due.when)
+        return bool(arrived or engine.answers or engine.dispatcher.has_work)

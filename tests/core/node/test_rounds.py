@@ -208,3 +208,52 @@ def test_same_seed_same_bytes() -> None:
         return sent
 
     assert wire() == wire()
+
+
+def test_what_arrived_before_the_deadline_counts_although_nobody_polled() -> None:
+    loopback = bring_up(Averaging(n=1, deadline="10s"), AVERAGING, 1, config_of=data)
+    answers: list[bytes] = []
+    loopback.intercept(lambda source, to, data: answers.append(data) if source == peer(1) else data)
+    loopback.invoke(peer(0), "Averaging", {"round": bb.TRIGGER})
+    loopback.run(lambda: bool(answers))
+    coordinator = loopback.nodes[peer(0)]
+    coordinator.receive(answers[0], 9 * SECOND, source=peer(1))
+    found = coordinator.poll(11 * SECOND).steps
+    assert [type(s).__name__ for s in found] == ["AppEvent", "AppEvent"]
+
+
+def test_what_arrives_after_the_deadline_does_not_count_although_nobody_polled() -> None:
+    loopback = bring_up(Averaging(n=1, deadline="10s"), AVERAGING, 1, config_of=data)
+    answers: list[bytes] = []
+    loopback.intercept(lambda source, to, data: answers.append(data) if source == peer(1) else data)
+    loopback.invoke(peer(0), "Averaging", {"round": bb.TRIGGER})
+    loopback.run(lambda: bool(answers))
+    coordinator = loopback.nodes[peer(0)]
+    coordinator.receive(answers[0], 11 * SECOND, source=peer(1))
+    found = coordinator.poll(12 * SECOND).steps
+    assert [type(s).__name__ for s in found] == ["QuorumMissed", "EnvelopeRejected"]
+
+
+class Tell(bb.Module):
+    """Sends, and does not wait for an answer."""
+
+    cohort = bb.PeerSelectorSlot(peer_class="client")
+
+    def body(self, g: bb.Graph) -> None:
+        start = g.input("round", bb.types.TRIGGER)
+        g.output("told", g.send(start, to=self.cohort.current_view(g, after=start)))
+
+
+def test_a_request_that_nobody_collects_ends_at_its_delivery_deadline() -> None:
+    loopback = bring_up(Tell(), {"cohort": AVERAGING["cohort"]}, 2)
+    one_round(loopback, "Tell")
+    coordinator = loopback.nodes[peer(0)]
+    assert len(coordinator._engine.requests) == 1
+    when = coordinator.poll(loopback.now).next_wakeup
+    assert when is not None
+    assert "delivery of Send" in coordinator.explain_wakeup()
+    (timeout,) = coordinator.poll(when).steps
+    assert isinstance(timeout, steps.WireTimeout)
+    assert timeout.peers == (peer(1), peer(2))
+    assert len(coordinator._engine.requests) == 0
+    assert coordinator.poll(when).next_wakeup is None
