@@ -16,6 +16,7 @@ from bb_core.errors import (
     DuplicateName,
     ForeignOutput,
     MissingInput,
+    NotYetAvailable,
     ReservedName,
     TypeMismatch,
     UnknownPort,
@@ -181,6 +182,15 @@ class Graph:
             yield
         finally:
             self._place = before
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _PLANNED:
+            raise NotYetAvailable(
+                f"g.{name} is part of the design, and this release does not have it",
+                where=caller_line(),
+                hint=_PLANNED[name],
+            )
+        raise AttributeError(f"a Graph has no {name!r}; {did_you_mean(name, _methods())}")
 
     # --- for slots and calls ------------------------------------------------------------------------------------------
 
@@ -373,6 +383,19 @@ class Graph:
             return []
         many = (after,) if isinstance(after, Output) else tuple(after)
         return [self.check(v).name for v in many]
+
+
+_PLANNED: Final = {
+    "gather": "collect with an Aggregator slot: self.aggregator.collect(g, peers, deadline=...)",
+    "reply": "send to the sender of what you answer: g.send(value, to=received.sender)",
+    "again": "let the host invoke the program again",
+    "on_failure": "watch for OpFailed among the Steps, in the host",
+}
+"""What the design has and this release does not -> what to do instead."""
+
+
+def _methods() -> list[str]:
+    return [name for name in vars(Graph) if not name.startswith("_")]
 
 
 def check_name(kind: str, name: str) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from bb_core.ids import PeerId
+
+MOST: Final = 16_384
+"""How many peers a book learns of by itself; the host may add more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,13 @@ class AddressBook:
         """Add a peer, or replace what was known of it."""
         self._peers[peer] = KnownPeer(tuple(addresses), peer_class)
         self._sorted.clear()
+
+    def learn(self, peer: PeerId, addresses: Sequence[bytes]) -> None:
+        """Take in where a peer says, or was seen, to be: only what was not known, and of strangers only so many."""
+        known = self._peers.get(peer)
+        if not addresses or (known is not None and known.addresses) or (known is None and len(self._peers) >= MOST):
+            return
+        self.add(peer, addresses, known.peer_class if known else "")
 
     def forget(self, peer: PeerId) -> None:
         """Remove a peer; an unknown one is no error."""

@@ -44,6 +44,7 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
     except RemoteError as error:
         engine.steps.append(EnvelopeRejected(source, error))
         return
+    engine.address_book.learn(source, envelope.src_peer_addresses)
     inbound = Inbound(source, envelope.kind, envelope.request)
     arrived: dict[tuple[str, str], _Arrival] = {}
     for index, fill in enumerate(envelope.fills):

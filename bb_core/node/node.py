@@ -79,8 +79,8 @@ class Node:
             there.
         """
         self._advance(now)
-        if observed is not None and not self._engine.address_book.addresses(source):
-            self._engine.address_book.add(source, (observed,), "")
+        if observed is not None:
+            self._engine.address_book.learn(source, (observed,))
         self._ingress.append((self._now, Engine.receive, (data, source)))
 
     def invoke(self, target: str, inputs: Mapping[str, Any], now: int) -> ExecId:

@@ -104,8 +104,10 @@ MISTAKES: list[tuple[str, Callable[..., object], type[errors.AuthoringError], st
     ("send to a tensor", lambda m, g: g.send(g.constant(1.0), to=g.constant(1.0)), errors.TypeMismatch, "peer"),
     ("send nothing", lambda m, g: g.send((), to=g.input("p", bb.types.PEER_LIST)), errors.MissingInput, "nothing"),
     ("look up what is not there", lambda m, g: g.lookup_output("zz"), errors.UnknownPort, "zz"),
-    ("a wrong type", lambda m, g: m.model.load_parameters(g, g.input("t", bb.types.TRIGGER)), errors.TypeMismatch,
-    "params"), ("a complex constant", lambda m, g: g.constant(np.zeros(1, complex)), errors.TypeMismatch, "complex"),
+    ("a wrong type", lambda m, g: m.model.load_parameters(g, g.input("t", bb.types.TRIGGER)), 
+     errors.TypeMismatch, "params"),
+    ("what is planned", lambda m, g: g.gather(3), errors.NotYetAvailable, "collect with an Aggregator"),
+    ("a complex constant", lambda m, g: g.constant(np.zeros(1, complex)), errors.TypeMismatch, "complex"),
 ]  # fmt: skip
 
 
@@ -121,6 +123,11 @@ def test_mistakes_are_refused(body: Callable[..., object], error: type[Exception
 def test_a_value_cannot_be_asked_for_its_truth() -> None:
     with pytest.raises(TypeError, match="not known while"):
         record(lambda m, g: bool(g.input("x")))
+
+
+def test_an_unknown_graph_method_names_what_there_is() -> None:
+    with pytest.raises(AttributeError, match="did you mean 'send'"):
+        record(lambda m, g: g.sent(1))
 
 
 def test_an_unknown_slot_method_names_what_there_is() -> None:
