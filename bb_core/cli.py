@@ -27,7 +27,8 @@ def application() -> typer.Typer:
     )
     app.command("plugins")(plugins)
     app.command("version")(version)
-    installed_plugins().manager.hook.bb_register_commands(app=app)
+    for title, error in installed_plugins().add_commands(app):
+        Console(stderr=True, highlight=False).print(f"the commands of {title} are missing: {error}", markup=False)
     return app
 
 

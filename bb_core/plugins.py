@@ -52,6 +52,17 @@ class Plugins:
         """Import and return the Concrete of a name; the error of an unknown one quotes plugins that failed."""
         return self.registry.resolve(name, {s.title: s.error for s in self.statuses if s.error})
 
+    def add_commands(self, app: Any) -> list[tuple[str, str]]:
+        """Let every plugin add its commands to `bb`. Returns (plugin, why) of those that raised; the others count."""
+        failed = []
+        plugins = self.manager.get_plugins()
+        for plugin in sorted(plugins, key=lambda p: str(self.manager.get_name(p))):
+            try:
+                self.manager.subset_hook_caller("bb_register_commands", plugins - {plugin})(app=app)
+            except Exception as error:  # a plugin may raise anything, and must stop no one but itself
+                failed.append((str(self.manager.get_name(plugin)), f"{type(error).__name__}: {error}"))
+        return failed
+
     def distribution_of(self, name: str) -> str:
         """Return `distribution version` of the plugin that registers a Concrete; empty for one of this process."""
         entry = self.registry.find(name)

@@ -36,6 +36,10 @@ import bb_core as bb
 @bb.hookimpl
 def bb_register_concretes(registry):
     registry.add("bb_median.Median", "bb_median.median:Median", role="aggregator")
+
+@bb.hookimpl
+def bb_register_commands(app):
+    raise LookupError("no terminal today")
 """
 MEDIAN = '''
 from dataclasses import dataclass
@@ -117,6 +121,14 @@ def test_bb_plugins_shows_what_is_there_and_why_something_is_not(stranger: Path,
     found = {p["entry_point"]: p for p in json.loads(done.stdout)["plugins"]}
     assert found["median"]["concretes"] == ["bb_median.Median"]
     assert "OSError: no licence file" in found["broken"]["error"]
+
+
+def test_a_command_hook_that_raises_stops_no_other_command(stranger: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [stranger, "-m", "bb_core.cli", "version"], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.startswith("bytesandbrains ")
+    assert "commands of bb-median:median are missing: LookupError: no terminal today" in done.stderr
 
 
 def test_a_disabled_plugin_is_named_when_it_is_missed(stranger: Path, tmp_path: Path) -> None:

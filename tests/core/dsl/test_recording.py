@@ -104,7 +104,7 @@ MISTAKES: list[tuple[str, Callable[..., object], type[errors.AuthoringError], st
     ("send to a tensor", lambda m, g: g.send(g.constant(1.0), to=g.constant(1.0)), errors.TypeMismatch, "peer"),
     ("send nothing", lambda m, g: g.send((), to=g.input("p", bb.types.PEER_LIST)), errors.MissingInput, "nothing"),
     ("look up what is not there", lambda m, g: g.lookup_output("zz"), errors.UnknownPort, "zz"),
-    ("a wrong type", lambda m, g: m.model.load_parameters(g, g.input("t", bb.types.TRIGGER)), 
+    ("a wrong type", lambda m, g: m.model.load_parameters(g, g.input("t", bb.types.TRIGGER)),
      errors.TypeMismatch, "params"),
     ("what is planned", lambda m, g: g.gather(3), errors.NotYetAvailable, "collect with an Aggregator"),
     ("a complex constant", lambda m, g: g.constant(np.zeros(1, complex)), errors.TypeMismatch, "complex"),
