@@ -200,12 +200,6 @@ class ConfigError(CompileError, ValueError):
     code = "BB-C012"
 
 
-class PassNotAvailable(CompileError, NotImplementedError):
-    """The program needs a compiler pass that this release declares but does not have. The message names the pass."""
-
-    code = "BB-C013"
-
-
 class SiteCollision(CompileError):
     """Two sites or two components of one artefact hash to one id. Rename the Module or a port."""
 
@@ -228,6 +222,75 @@ class DependencyCycle(CompileError):
     """Concretes depend on one another in a ring (`@bb.depends`). Let one of them take the value as an input."""
 
     code = "BB-C017"
+
+
+class IncompleteProgram(CompileError):
+    """A pass that makes a program fit to run was left out, and nothing else has done its work. The message names it."""
+
+    code = "BB-C020"
+
+
+class UnknownStage(CompileError, LookupError):
+    """A pass, a stage or an anchor is named that is not there, or that cannot be used so."""
+
+    code = "BB-C021"
+
+
+class ImpossibleQuorum(CompileError):
+    """A collection wants more answers than it has peers, or a minimum above its quorum: it could never close well."""
+
+    code = "BB-C060"
+
+
+class ProtocolWarning(CompileError, UserWarning):
+    """A program will run, and probably not as its author thinks. `Compiler.warnings` holds them; none stops a program.
+
+    Each is also given to Python's `warnings`, so that a filter can silence it or make it an error.
+    """
+
+    code = "BB-C070"
+
+
+class UnreadSend(ProtocolWarning):
+    """What a Send delivers is read by nobody, so nothing happens where it arrives."""
+
+    code = "BB-C071"
+
+
+class UncollectedAnswer(ProtocolWarning):
+    """Peers answer a request that nothing waits for; answers are refused once its delivery time is over.
+
+    Collect them with an Aggregator (`aggregator.collect`), or with `g.gather`.
+    """
+
+    code = "BB-C072"
+
+
+class DefaultDeadline(ProtocolWarning):
+    """An op waits for peers and its author wrote no deadline, so it got the compiler's. Write one, such as `"30s"`."""
+
+    code = "BB-C073"
+
+
+class UnusedInput(ProtocolWarning):
+    """An input of the program is read by no op. Remove it, or read it."""
+
+    code = "BB-C074"
+
+
+class UnusedValue(ProtocolWarning):
+    """An op without any effect but its value is computed, and nobody reads that value."""
+
+    code = "BB-C075"
+
+
+class UncalledBootstrap(ProtocolWarning):
+    """A sub-module has a bootstrap, and the bootstrap of the Module that holds it does not call it.
+
+    Call the sub-module inside `bootstrap`: `self.child(g)` records the child's bootstrap there.
+    """
+
+    code = "BB-C076"
 
 
 class CompileErrors(CompileError):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pluggy
 
 if TYPE_CHECKING:
-    from bb_core.registry import Registry, Suites
+    from bb_core.registry import Registry, Stages, Suites
 
 PROJECT: Final = "bytesandbrains"
 """Name of the pluggy project and of the entry-point group."""
@@ -35,6 +35,15 @@ def bb_register_concretes(registry: Registry) -> None:
 
     The name is the stable one that artefacts carry, and begins with the package's own name. A name that is taken is an
     error that names both owners.
+    """
+
+
+@hookspec
+def bb_register_stages(stages: Stages) -> None:
+    """Register compiler stages: `stages.add("mypkg.fuse", "mypkg.fuse:fuse", after="type_solver")`.
+
+    A stage is a function `(model, state)` that changes the model in place. It runs for a compiler that asks for it by
+    `with_stage("mypkg.fuse")`, never by itself.
     """
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pluggy
 
 from bb_core import hooks
-from bb_core.registry import Registry, Suites
+from bb_core.registry import Registry, Stages, Suites
 from bb_core.roles.contract import Role
 
 
@@ -46,6 +46,7 @@ class Plugins:
     manager: pluggy.PluginManager
     registry: Registry = field(default_factory=Registry)
     suites: Suites = field(default_factory=Suites)
+    stages: Stages = field(default_factory=Stages)
     statuses: list[PluginStatus] = field(default_factory=list)
 
     def resolve(self, name: str) -> type[Role]:
@@ -103,13 +104,16 @@ def _register(found: Plugins, plugin: Any, status: PluginStatus) -> None:
     manager.register(plugin, name=f"{status.distribution}:{status.name}")
     others = [p for p in manager.get_plugins() if p is not plugin]
     registry, suites = Registry(owner=status.title), Suites(owner=status.title)
+    stages = Stages(owner=status.title)
     try:
         manager.check_pending()
         manager.subset_hook_caller("bb_register_concretes", others)(registry=registry)
         manager.subset_hook_caller("bb_register_suites", others)(suites=suites)
+        manager.subset_hook_caller("bb_register_stages", others)(stages=stages)
         for name in suites.modules:
             if name in found.suites.modules:
                 found.suites.add(name, suites.modules[name])  # raises, naming the suite
+        found.stages.take(stages)
         found.registry.take(registry)
     except Exception:
         manager.unregister(plugin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import MappingProxyType
@@ -183,6 +183,53 @@ class Suites:
         if name in self.modules:
             raise DuplicateRegistration(f"the benchmark suite {name!r} is registered twice", where=self.owner)
         self.modules[name] = module
+
+
+@dataclass(frozen=True, slots=True)
+class StageEntry:
+    """A registered compiler stage: where it is, which pass it follows, who registered it."""
+
+    name: str
+    target: str
+    after: str
+    owner: str
+
+
+@dataclass(slots=True)
+class Stages:
+    """Compiler stages by name; a program takes part in one when its compiler is told so."""
+
+    owner: str = ""
+    _entries: dict[str, StageEntry] = field(default_factory=dict)
+
+    def add(self, name: str, target: str, *, after: str = "type_solver") -> None:
+        """Register a stage without importing it.
+
+        Args:
+            name: Stable name, beginning with the package's.
+            target: `"module:function"`.
+            after: Name of the pass that it follows unless a compiler says otherwise.
+        """
+        if ":" not in target:
+            raise InvalidConcrete(f"the target of the stage {name!r} is {target!r}", expected='"module:function"')
+        self.take([StageEntry(name, target, after, self.owner)])
+
+    def take(self, others: Iterable[StageEntry]) -> None:
+        """Add all of some entries, or none."""
+        new = {entry.name: entry for entry in others}
+        for name, entry in new.items():
+            if name in self._entries:
+                raise DuplicateRegistration(
+                    f"the stage {name!r} is registered twice", where=f"{self._entries[name].owner} and {entry.owner}"
+                )
+        self._entries.update(new)
+
+    def find(self, name: str) -> StageEntry | None:
+        """Return the entry of a name, or None."""
+        return self._entries.get(name)
+
+    def __iter__(self) -> Iterator[StageEntry]:
+        return iter(sorted(self._entries.values(), key=lambda e: e.name))
 
 
 def name_of(cls: type) -> str:

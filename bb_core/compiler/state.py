@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import onnx
 
 from bb_core import keys
-from bb_core.errors import CompileError, CompileErrors
+from bb_core.errors import BBError, CompileError, CompileErrors, ProtocolWarning
 from bb_core.ir.proto import attribute, metadata
 from bb_core.ops.table import find_spec
-from bb_core.plugins import Plugins
+from bb_core.plugins import Plugins, installed_plugins
 from bb_core.registry import Use
-from bb_core.roles.contract import Role
+from bb_core.roles.contract import Role, roles_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +26,12 @@ class Options:
     Attributes:
         per_hop_budget_ns: Within how long an Envelope must be handed over; it bounds delivery, never computing.
         network_deadline_ns: Deadline of an op that waits for peers where the author wrote none.
+        permissive_types: What the type solver cannot settle is a warning, not an error.
     """
 
     per_hop_budget_ns: int = 30 * 10**9
     network_deadline_ns: int = 600 * 10**9
+    permissive_types: bool = False
 
 
 @dataclass(slots=True)
@@ -44,19 +48,67 @@ class Bound:
 
 @dataclass(slots=True)
 class State:
-    """The compilation in progress."""
+    """The compilation in progress. Every field has a default, so that a pass can be run alone.
 
-    options: Options
-    plugins: Plugins
-    given: dict[str, Use]
-    late: frozenset[str]
-    targets: tuple[str, ...] | None
+    Attributes:
+        given: Bindings by slot path, as the caller wrote them.
+        pinned: Bindings that Modules bring as their slots' defaults.
+        roles: Role of each slot path.
+        bound: What `resolve_slots` has found for each slot path.
+        warnings: What is worth a look and stops nothing.
+        counts: What passes have done, such as inlined calls; shown beside their times.
+    """
+
+    options: Options = field(default_factory=Options)
+    plugins: Plugins = field(default_factory=installed_plugins)
+    given: Mapping[str, Use] = field(default_factory=dict)
+    late: frozenset[str] = frozenset()
+    targets: tuple[str, ...] | None = None
+    pinned: dict[str, Use] = field(default_factory=dict)
+    roles: dict[str, str] = field(default_factory=dict)
     bound: dict[str, Bound] = field(default_factory=dict)
     errors: list[CompileError] = field(default_factory=list)
+    warnings: list[ProtocolWarning] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    _classes: dict[str, type[Role] | None] = field(default_factory=dict)
+
+    def read_slots(self, model: onnx.ModelProto) -> None:
+        """Take in which slots the program has, and what its Modules pin to them."""
+        for key, value in metadata(model).items():
+            if key.startswith(keys.SLOT_ROLE):
+                self.roles[key.removeprefix(keys.SLOT_ROLE)] = value
+            elif key.startswith(keys.SLOT_DEFAULT):
+                pinned = json.loads(value)
+                self.pinned[key.removeprefix(keys.SLOT_DEFAULT)] = Use(pinned["concrete"], pinned["config"])
+
+    def binding(self, path: str) -> Use | None:
+        """What was asked to fill a slot: a binding, else what its Module pins; None for a late or unbound one."""
+        return self.given.get(path) or self.pinned.get(path)
+
+    def concrete(self, path: str) -> type[Role] | None:
+        """The class that fills a slot; None while none is bound, or when the binding is wrong (pass 9 says how)."""
+        if path not in self._classes:
+            self._classes[path] = self._find(path)
+        return self._classes[path]
+
+    def _find(self, path: str) -> type[Role] | None:
+        given = self.binding(path)
+        if given is None:
+            return None
+        try:
+            cls = self.plugins.resolve(given.concrete) if isinstance(given.concrete, str) else given.concrete
+        except BBError:
+            return None
+        fits = self.roles.get(path) in [r.role for r in roles_of(cls)]
+        return cls if fits else None
 
     def add(self, error: CompileError) -> None:
         """Keep an error; the pass goes on, so that all are reported together."""
         self.errors.append(error)
+
+    def warn(self, finding: ProtocolWarning) -> None:
+        """Keep a warning."""
+        self.warnings.append(finding)
 
     def raise_errors(self, pass_name: str) -> None:
         """Raise what a pass has found: one error as it is, more as a group."""

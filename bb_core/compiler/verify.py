@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from bb_core.errors import InternalError, MalformedProgram
-from bb_core.ir.proto import source_of
+from bb_core.ir.proto import reads, source_of
 
 
 def problems(function: onnx.FunctionProto) -> list[MalformedProgram]:
@@ -16,8 +16,8 @@ def problems(function: onnx.FunctionProto) -> list[MalformedProgram]:
     for node in function.node:
         found += [
             MalformedProgram(f"{node.op_type} reads {value!r}, which nothing before it produces", where=source_of(node))
-            for value in node.input
-            if value and value not in written
+            for value in reads(node)
+            if value not in written
         ]
         for value in node.output:
             if value and value in written:
@@ -33,11 +33,10 @@ def problems(function: onnx.FunctionProto) -> list[MalformedProgram]:
     ]
 
 
-def verify(model: onnx.ModelProto, after: str) -> None:
-    """Refuse to go on after a pass that left a broken program: that is a mistake of the pass, not of the author."""
+def verify(model: onnx.ModelProto, after: str, *, by_stage: bool = False) -> None:
+    """Refuse to go on after a pass that left a broken program: its own mistake, or the author's of a stage."""
     for function in model.functions:
         found = problems(function)
         if found:
-            raise InternalError(
-                f"the pass {after} left {function.name} broken: {found[0].message}", where=found[0].where
-            )
+            kind, error = ("stage", MalformedProgram) if by_stage else ("pass", InternalError)
+            raise error(f"the {kind} {after} left {function.name} broken: {found[0].message}", where=found[0].where)

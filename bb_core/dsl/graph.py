@@ -127,7 +127,7 @@ class Graph:
         )
         attributes: dict[str, Any] = {keys.COUNT: len(values), keys.PORTS: tuple(ports), keys.EDGE: edge}
         if gates:
-            attributes[keys.GATES] = tuple(gates)
+            attributes[keys.ASKED] = tuple(gates)
         self._push(
             SEND,
             [to.name, *(v.name for v in values)],

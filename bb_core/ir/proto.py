@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -170,3 +170,36 @@ def set_value_types(function: onnx.FunctionProto, types: Mapping[str, Type]) -> 
         info = function.value_info.add()
         info.name = name
         info.type.CopyFrom(type_to_proto(types[name]))
+
+
+def reads(node: onnx.NodeProto) -> list[str]:
+    """Return all values that a node reads: its inputs, and what its `If` and `Loop` bodies take from outside."""
+    found = [v for v in node.input if v]
+    for a in node.attribute:
+        if a.type == onnx.AttributeProto.GRAPH:
+            found += [v for v in captures(a.g) if v not in found]
+    return found
+
+
+def captures(graph: onnx.GraphProto) -> list[str]:
+    """Return the values that a graph reads and does not make, in order of first use."""
+    inside = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+    inside |= {v for n in graph.node for v in n.output}
+    wanted = [v for n in graph.node for v in reads(n)] + [v.name for v in graph.output]
+    return list(dict.fromkeys(v for v in wanted if v not in inside))
+
+
+def rename_captures(node: onnx.NodeProto, rename: Callable[[str], str]) -> None:
+    """Give what a node's graphs take from outside other names."""
+    for a in node.attribute:
+        if a.type == onnx.AttributeProto.GRAPH:
+            _rename_in(a.g, {v: rename(v) for v in captures(a.g)})
+
+
+def _rename_in(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    for node in graph.node:
+        for i, value in enumerate(node.input):
+            node.input[i] = names.get(value, value)
+        rename_captures(node, lambda v: names.get(v, v))
+    for info in graph.output:
+        info.name = names.get(info.name, info.name)

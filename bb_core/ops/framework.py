@@ -12,6 +12,7 @@ _WIRE_ATTRIBUTES: Final = (
     Attribute(keys.COUNT, "int", REQUIRED),
     Attribute(keys.PORTS, "strs", REQUIRED),
     Attribute(keys.EDGE, "str", REQUIRED),
+    Attribute(keys.ASKED, "strs", ()),
     Attribute(keys.GATES, "strs", ()),
     Attribute(keys.SITES, "ints", ()),
 )

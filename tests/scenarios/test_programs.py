@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 import bb_core as bb
 from bb_core import steps
@@ -102,6 +103,7 @@ class Placed(bb.Module):
         g.output("stats", found[1])
 
 
+@pytest.mark.filterwarnings("ignore::bb_core.errors.UncollectedAnswer")
 def test_a_trigger_crosses_and_placed_ops_run_there() -> None:
     loopback = bring_up(
         Placed(),

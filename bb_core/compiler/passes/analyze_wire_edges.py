@@ -10,6 +10,7 @@ from bb_core.compiler.state import State
 from bb_core.errors import SiteCollision
 from bb_core.ids import component_id, site_id
 from bb_core.ir.entries import is_recv
+from bb_core.ir.naming import is_bootstrap
 from bb_core.ir.proto import attribute, set_attribute, source_of, value_types
 
 
@@ -21,7 +22,7 @@ def analyze_wire_edges(model: onnx.ModelProto, state: State) -> None:
     Needs: partitions. Leaves: `sites` on Sends and Recvs, `kinds` (type names) on both. Fails with: SiteCollision.
     """
     taken: dict[int, str] = {}
-    edges: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {}
+    edges: dict[tuple[bool, str], tuple[tuple[int, ...], tuple[str, ...]]] = {}
     for function in model.functions:
         types = value_types(function)
         for node in function.node:
@@ -31,16 +32,21 @@ def analyze_wire_edges(model: onnx.ModelProto, state: State) -> None:
             kinds = tuple(types.get(v, t.ANY).denotation for v in node.output[1:])
             for site, port in zip(sites, attribute(node, keys.PORTS), strict=True):
                 _claim(taken, site, f"{function.name}: {port}", source_of(node), state)
-            edges[attribute(node, keys.EDGE)] = (tuple(_signed(s) for s in sites), kinds)
+            edges[_edge(function, node)] = (tuple(_signed(s) for s in sites), kinds)
     for function in model.functions:
         for node in function.node:
-            if node.domain == keys.WIRE:
-                sites_signed, kinds = edges[attribute(node, keys.EDGE)]
+            if node.domain == keys.WIRE and node.op_type in ("Send", "Recv"):
+                sites_signed, kinds = edges[_edge(function, node)]
                 set_attribute(node, keys.SITES, sites_signed)
                 set_attribute(node, keys.KINDS, kinds)
     components: dict[int, str] = {}
     for path in sorted(state.bound):
         _claim(components, component_id(path), path, "", state)
+
+
+def _edge(function: onnx.FunctionProto, node: onnx.NodeProto) -> tuple[bool, str]:
+    """What pairs a Send with its Recv: edges of a body and of a bootstrap may have one name."""
+    return is_bootstrap(function.name), str(attribute(node, keys.EDGE))
 
 
 def _claim(taken: dict[int, str], number: int, owner: str, where: str, state: State) -> None:

@@ -11,16 +11,23 @@ from bb_core import types as t
 from bb_core.compiler.state import State
 from bb_core.errors import CrossClassDataflow, UnresolvedPeerClass
 from bb_core.ir.entries import is_constant
-from bb_core.ir.proto import control_inputs, data_inputs, metadata, set_attribute, set_metadata, source_of, value_types
+from bb_core.ir.proto import metadata, reads, set_attribute, set_metadata, source_of, value_types
+from bb_core.types import Type
+
+_PEERS = (t.PEER_ID.denotation, t.PEER_LIST.denotation)
 
 
 @dataclass(slots=True)
 class _Classes:
     """What is known of each value: where it lives, and, of one that names peers, which class they belong to."""
 
+    types: dict[str, Type]
     home: dict[str, str] = field(default_factory=dict)
     points_to: dict[str, str] = field(default_factory=dict)
     senders: set[str] = field(default_factory=set)
+
+    def names_peers(self, value: str) -> bool:
+        return self.types.get(value, t.ANY).denotation in _PEERS
 
 
 def infer_peer_classes(model: onnx.ModelProto, state: State) -> None:
@@ -29,35 +36,32 @@ def infer_peer_classes(model: onnx.ModelProto, state: State) -> None:
     An op's home is what `g.place(on=)` says, else the one home of all its inputs, else the Module's own class. What a
     Send delivers is at home in the class of its destination; a Send to `.sender` goes back where the first came from.
 
-    Needs: solved types. Leaves: `home` on every op but constants; the destination's class and `reply` on Sends. Fails
-    with: CrossClassDataflow, UnresolvedPeerClass.
+    Needs: one function, or a body and a bootstrap; solved types. Leaves: `home` on every op but constants; the
+    destination's class and `reply` on Sends. Fails with: CrossClassDataflow, UnresolvedPeerClass.
     """
-    function = model.functions[0]
-    classes = _Classes()
-    types = value_types(function)
-    for value in function.input:
-        classes.home[value] = keys.OWN_CLASS
-        if types.get(value) in (t.PEER_LIST, t.PEER_ID):
-            classes.points_to[value] = value
-    for node in function.node:
-        if is_constant(node):
-            continue
-        home = _home(node, classes, state)
-        set_metadata(node, keys.HOME, home)
-        for value in node.output:
-            classes.home[value] = home
-        if (node.domain, node.op_type) == (keys.WIRE, "Send"):
-            _send(node, home, classes, state)
-        else:
-            _points(node, classes)
+    for function in model.functions:
+        classes = _Classes(value_types(function))
+        for value in function.input:
+            classes.home[value] = keys.OWN_CLASS
+            if classes.names_peers(value):
+                classes.points_to[value] = value
+        for node in function.node:
+            if is_constant(node):
+                continue
+            home = _home(node, classes, state)
+            set_metadata(node, keys.HOME, home)
+            for value in node.output:
+                classes.home[value] = home
+            if (node.domain, node.op_type) == (keys.WIRE, "Send"):
+                _send(node, home, classes, state)
+            else:
+                _points(node, classes)
 
 
 def _home(node: onnx.NodeProto, classes: _Classes, state: State) -> str:
     placed = metadata(node).get(keys.PLACE)
-    if placed is not None:
-        return placed
     homes: dict[str, str] = {}
-    for value in [*data_inputs(node), *control_inputs(node)]:
+    for value in reads(node):
         if value in classes.home:
             homes.setdefault(classes.home[value], value)
     if len(homes) > 1:
@@ -70,6 +74,17 @@ def _home(node: onnx.NodeProto, classes: _Classes, state: State) -> str:
                 "with `after=`",
             )
         )
+    elif placed is not None and homes and placed not in homes:
+        home, value = next(iter(homes.items()))
+        state.add(
+            CrossClassDataflow(
+                f"{node.op_type} is placed on {_title(placed)}, and reads {value!r}, which lives on {_title(home)}",
+                where=source_of(node),
+                hint="send it there with g.send(value, to=...)",
+            )
+        )
+    if placed is not None:
+        return placed
     return next(iter(homes), keys.OWN_CLASS)
 
 
@@ -96,14 +111,17 @@ def _send(node: onnx.NodeProto, home: str, classes: _Classes, state: State) -> N
 
 
 def _points(node: onnx.NodeProto, classes: _Classes) -> None:
+    """Say which class the peers are of that an op gives: the stated one, else that of the peers which it was given."""
     stated = metadata(node).get(keys.POINTS_TO)
-    if stated is not None:
-        for value in node.output:
-            classes.points_to[value] = stated
-    elif (node.domain, node.op_type) == (keys.SYSCALL, "Gate") and node.input[0] in classes.points_to:
-        classes.points_to[node.output[0]] = classes.points_to[node.input[0]]
-        if node.input[0] in classes.senders:
-            classes.senders.add(node.output[0])
+    known = {classes.points_to[v] for v in node.input if v in classes.points_to}
+    found = stated if stated is not None else next(iter(known)) if len(known) == 1 else None
+    if found is None:
+        return
+    for value in node.output:
+        if classes.names_peers(value):
+            classes.points_to[value] = found
+            if (node.domain, node.op_type) == (keys.SYSCALL, "Gate") and node.input[0] in classes.senders:
+                classes.senders.add(value)
 
 
 def _title(home: str) -> str:

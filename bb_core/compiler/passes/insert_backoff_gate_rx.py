@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import onnx
 
-from bb_core import keys
-from bb_core.compiler.passes.gates import first_send_with
+from bb_core.compiler.passes.gates import stamp
 from bb_core.compiler.state import State
 
 
 def insert_backoff_gate_rx(model: onnx.ModelProto, state: State) -> None:
-    """Stamp the gate that refuses what comes from a peer that was told to wait and did not.
+    """Stamp the gate that refuses what a peer in cooldown sends, where the author of the Send asked for it.
 
-    Needs: Recvs that ask for it. Leaves: `backoff` among the gates of each. Fails with: nothing.
+    It is not on every Recv: a peer that was hard to reach may well have the answer that is waited for.
+
+    Needs: Recvs. Leaves: `backoff` among the gates of those that ask. Fails with: nothing.
     """
-    raise NotImplementedError
-
-
-def needs_backoff_gate_rx(model: onnx.ModelProto) -> str:
-    """Name the first Send whose author asked for the gate."""
-    return first_send_with(model, keys.GATE_BACKOFF)
+    stamp(model, state, "insert_backoff_gate_rx")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import onnx
 
-from bb_core import keys
-from bb_core.compiler.state import State, nodes_of
-from bb_core.ir.entries import is_recv
-from bb_core.ir.proto import attribute, set_attribute
+from bb_core.compiler.passes.gates import stamp
+from bb_core.compiler.state import State
 
 
 def insert_dedup_gate_rx(model: onnx.ModelProto, state: State) -> None:
@@ -17,7 +15,4 @@ def insert_dedup_gate_rx(model: onnx.ModelProto, state: State) -> None:
 
     Needs: Recvs. Leaves: `dedup` among the gates of each. Fails with: nothing.
     """
-    for node in nodes_of(model):
-        if is_recv(node):
-            gates = tuple(attribute(node, keys.GATES, ()))
-            set_attribute(node, keys.GATES, tuple(sorted({*gates, keys.GATE_DEDUP})))
+    stamp(model, state, "insert_dedup_gate_rx")

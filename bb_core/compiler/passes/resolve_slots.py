@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import onnx
 
 from bb_core import keys
@@ -21,6 +19,7 @@ from bb_core.errors import (
     UnknownTarget,
     did_you_mean,
 )
+from bb_core.ir.naming import target_of
 from bb_core.ir.proto import metadata, source_of
 from bb_core.ops.table import find_spec
 from bb_core.registry import Use, check_class, enclosing, name_of
@@ -35,8 +34,8 @@ def resolve_slots(model: onnx.ModelProto, state: State) -> None:
     RoleMismatch, MissingCapability, UnboundDependency, DependencyCycle, ConfigError, UnknownTarget.
     """
     targets = _targets(model, state)
-    roles = {k.removeprefix(keys.SLOT_ROLE): v for k, v in metadata(model).items() if k.startswith(keys.SLOT_ROLE)}
-    wanted = {s for f in model.functions if f.name in targets for n in f.node for s in slots_touched(n)}
+    roles = state.roles
+    wanted = {s for f in model.functions if target_of(f.name) in targets for n in f.node for s in slots_touched(n)}
     for path in sorted(roles):
         _bind(path, roles[path], path in wanted, model, state)
     _bind_dependencies(model, state)
@@ -54,7 +53,7 @@ def resolve_slots(model: onnx.ModelProto, state: State) -> None:
 
 
 def _targets(model: onnx.ModelProto, state: State) -> set[str]:
-    names = [f.name for f in model.functions]
+    names = dict.fromkeys(target_of(f.name) for f in model.functions)
     for target in state.targets or ():
         if target not in names:
             state.add(UnknownTarget(f"the program has no target {target!r}", hint=did_you_mean(target, names)))
@@ -62,7 +61,7 @@ def _targets(model: onnx.ModelProto, state: State) -> set[str]:
 
 
 def _bind(path: str, role: str, wanted: bool, model: onnx.ModelProto, state: State) -> None:
-    given = state.given.get(path) or _pinned(model, path)
+    given = state.binding(path)
     if given is None:
         if wanted and path not in state.late:
             state.add(
@@ -105,14 +104,6 @@ def _as_compile_error(error: BBError, path: str) -> CompileError:
     wrapped = UnboundSlot(f"the slot {path!r} cannot be bound: {error.message}", where=error.where, hint=error.hint)
     wrapped.__cause__ = error
     return wrapped
-
-
-def _pinned(model: onnx.ModelProto, path: str) -> Use | None:
-    text = metadata(model).get(keys.SLOT_DEFAULT + path)
-    if text is None:
-        return None
-    pinned = json.loads(text)
-    return Use(pinned["concrete"], pinned["config"])
 
 
 def _bind_dependencies(model: onnx.ModelProto, state: State) -> None:

@@ -11,6 +11,7 @@ from bb_core.compiler.state import State
 from bb_core.configs import encode_config
 from bb_core.errors import CompileError
 from bb_core.ir.encode import set_opsets
+from bb_core.ir.naming import target_of
 from bb_core.ir.passport import digest_of
 from bb_core.ir.proto import set_metadata
 from bb_core.version import ARTEFACT_FORMAT, __version__
@@ -42,7 +43,7 @@ def stamp_compilation_metadata(model: onnx.ModelProto, state: State) -> None:
     passport = {
         "format": ARTEFACT_FORMAT,
         "compiler": __version__,
-        "targets": [f.name for f in model.functions],
+        "targets": list(dict.fromkeys(target_of(f.name) for f in model.functions)),
         "plugins": plugins,
         "digest": digest_of(model),
     }

@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import onnx
 
+from bb_core.compiler.contracts import CONTRACTS
+from bb_core.compiler.lint import lint
 from bb_core.compiler.state import State
-from bb_core.errors import UnreachableOp
+from bb_core.errors import IncompleteProgram, UnreachableOp
 from bb_core.ir.entries import entries_of, is_constant, is_recv
-from bb_core.ir.proto import source_of
+from bb_core.ir.proto import reads, source_of
+
+_SHOWN = 5  # of what one pass has left undone; the rest would say the same
 
 
 def validate_runtime_complete(model: onnx.ModelProto, state: State) -> None:
-    """Check that every op can run: some entry must bring all of its inputs together.
+    """Check that a program can run: what every pass must leave is there, every op can start, and the protocol holds.
 
     Values pass from one Frame to another only through a component, the bus or the wire; an op that reads what an invoke
-    gives and what an Envelope brings would wait for ever.
+    gives and what an Envelope brings would wait for ever. The lint then looks at the protocol as a whole.
 
-    Needs: partitions, sites. Leaves: the program as it was. Fails with: UnreachableOp.
+    Needs: all passes before it. Leaves: the program as it was. Fails with: IncompleteProgram, UnreachableOp, and the
+    lint's errors.
     """
+    for name, missing in CONTRACTS.items():
+        for message, where in islice(missing(model, state), _SHOWN):
+            state.add(
+                IncompleteProgram(
+                    message, where=where, hint=f"the pass {name} sees to that: do not leave it out", missing=[name]
+                )
+            )
+    if state.errors:
+        return
     for function in model.functions:
-        entries = entries_of(function)
-        reached = {i for e in entries for i in e.ops}
-        lost: set[str] = set()
-        for i, node in enumerate(function.node):
-            if i in reached or is_constant(node) or is_recv(node):
-                continue
-            if not lost.intersection(node.input):  # what follows an op that never runs is no error of its own
-                state.add(_error(function, node, [e.name for e in entries]))
-            lost.update(node.output)
+        _check_reach(function, state)
+    lint(model, state)
+
+
+def _check_reach(function: onnx.FunctionProto, state: State) -> None:
+    entries = entries_of(function)
+    reached = {i for e in entries for i in e.ops}
+    lost: set[str] = set()
+    for i, node in enumerate(function.node):
+        if i in reached or is_constant(node) or is_recv(node):
+            continue
+        if not lost.intersection(reads(node)):  # what follows an op that never runs is no error of its own
+            state.add(_error(function, node, [e.name for e in entries]))
+        lost.update(node.output)
 
 
 def _error(function: onnx.FunctionProto, node: onnx.NodeProto, entries: list[str]) -> UnreachableOp:
