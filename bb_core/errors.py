@@ -113,10 +113,16 @@ class ReservedName(AuthoringError, ValueError):
     code = "BB-A007"
 
 
-class NotYetAvailable(AuthoringError, NotImplementedError):
-    """The recorder knows this construct, but this release cannot run it. README's status table says what works."""
+class IllegalInBranch(AuthoringError):
+    """The body of an `If` or a `Loop` may hold ops of a Backend slot only. Record the op outside, and use its value."""
 
-    code = "BB-A008"
+    code = "BB-A010"
+
+
+class RecursiveModule(AuthoringError, RecursionError):
+    """A Module calls itself while it is recorded. `g.again` begins a new Frame; a `Loop` repeats tensor ops."""
+
+    code = "BB-A011"
 
 
 # --- the caller: a program does not compile ---------------------------------------------------------------------------

@@ -41,6 +41,9 @@ DESTINATION: Final = f"{PREFIX}.destination"
 POINTS_TO: Final = f"{PREFIX}.peer_class"
 """On an op whose outputs are peers: the class that they belong to."""
 
+CALL_ONLY: Final = f"{PREFIX}.call_only"
+"""On a trigger that is there only since ONNX has no call without inputs and outputs; inlining drops it."""
+
 # --- function metadata ------------------------------------------------------------------------------------------------
 PEER_CLASS: Final = f"{PREFIX}.function.peer_class"
 """Class of peers that a compiled function is for."""

@@ -9,6 +9,8 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+import msgspec
+
 from bb_core.errors import DuplicateRegistration, InvalidConcrete, PluginLoadError, UnknownConcrete, did_you_mean
 from bb_core.roles.contract import Role, roles_of, specs_of
 
@@ -253,3 +255,22 @@ class Use:
 def use(concrete: type[Role] | str, /, **config: Any) -> Use:
     """Name a Concrete (the class, or its stable name) and its configuration: `use(FedAvg, quorum=3)`."""
     return Use(concrete, config or None)
+
+
+def encode_use(pinned: Use) -> str:
+    """Write a binding as text, for a program's metadata; its configuration must be plain data."""
+    name = pinned.concrete if isinstance(pinned.concrete, str) else name_of(pinned.concrete)
+    try:
+        return msgspec.json.encode({"concrete": name, "config": pinned.config}, order="sorted").decode()
+    except TypeError as error:
+        raise InvalidConcrete(
+            f"the configuration that a slot pins for {name} cannot stand in a program: {error}",
+            expected="plain data",
+            hint="pin the Concrete alone, and configure it when compiling or installing",
+        ) from error
+
+
+def decode_use(text: str) -> Use:
+    """Read a binding from a program's metadata."""
+    found = msgspec.json.decode(text)
+    return Use(found["concrete"], found["config"])

@@ -72,6 +72,7 @@ RECORD: Final = Type("bb.record")
 PEER_ID: Final = Type("bb.peer_id")
 PEER_LIST: Final = Type("bb.peer_id_vec")
 REQUEST_ID: Final = Type("bb.wire_req_id")
+COMPOSITE: Final = Type("bb.composite")
 TENSOR: Final = Type("bb.tensor")
 
 f32: Final = Type("bb.tensor.f32", 1)
@@ -97,6 +98,7 @@ NAMED: Final[dict[str, Type]] = {
         PEER_ID,
         PEER_LIST,
         REQUEST_ID,
+        COMPOSITE,
         TENSOR,
         f32,
         u8,

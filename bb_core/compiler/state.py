@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from bb_core.errors import BBError, CompileError, CompileErrors, ProtocolWarning
 from bb_core.ir.proto import attribute, metadata
 from bb_core.ops.table import find_spec
 from bb_core.plugins import Plugins, installed_plugins
-from bb_core.registry import Use
+from bb_core.registry import Use, decode_use
 from bb_core.roles.contract import Role, roles_of
 
 
@@ -78,8 +77,7 @@ class State:
             if key.startswith(keys.SLOT_ROLE):
                 self.roles[key.removeprefix(keys.SLOT_ROLE)] = value
             elif key.startswith(keys.SLOT_DEFAULT):
-                pinned = json.loads(value)
-                self.pinned[key.removeprefix(keys.SLOT_DEFAULT)] = Use(pinned["concrete"], pinned["config"])
+                self.pinned[key.removeprefix(keys.SLOT_DEFAULT)] = decode_use(value)
 
     def binding(self, path: str) -> Use | None:
         """What was asked to fill a slot: a binding, else what its Module pins; None for a late or unbound one."""

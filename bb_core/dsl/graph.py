@@ -1,4 +1,4 @@
-"""`Graph`, the recording in progress of one Module's body."""
+"""`Graph`, the recording in progress of one Module's body or bootstrap."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ import numpy as np
 
 from bb_core import keys
 from bb_core import types as t
-from bb_core.dsl.output import Output, Received, ReceivedParts
+from bb_core.dsl import control, sending
+from bb_core.dsl.constants import Literal, constant_array
+from bb_core.dsl.names import check_name
+from bb_core.dsl.output import Output, Received
 from bb_core.dsl.source import caller_line
 from bb_core.errors import (
+    AuthoringError,
     DuplicateName,
     ForeignOutput,
     MissingInput,
-    NotYetAvailable,
-    ReservedName,
     TypeMismatch,
     UnknownPort,
     did_you_mean,
 )
-from bb_core.ir.recorded import RecordedFunction, RecordedNode, Recording
-from bb_core.ops.framework import CONSTANT, GATE, OUTPUT, SEND
+from bb_core.ir.recorded import RecordedFunction, RecordedGraph, RecordedNode, Recording
+from bb_core.ops.framework import AGAIN, BUNDLE, CAST, CONSTANT, GATE, ON_FAILURE, OUTPUT, STACK, UNBUNDLE
 from bb_core.ops.spec import REQUIRED, Attribute, OpSpec, Port
 from bb_core.types import Type
 
@@ -33,11 +35,9 @@ if TYPE_CHECKING:
 After = Output | Iterable[Output] | None
 """Control edges: the op waits for these values and ignores them."""
 
-_RESERVED = set(".@#/|: ")
-
 
 class Graph:
-    """Records one Module's body. `body(g)` gets it; nobody else makes one.
+    """Records one Module's body, or its bootstrap. The method gets it; nobody else makes one.
 
     Invariants:
         * every value has one producer, and every Output belongs to one Graph;
@@ -51,13 +51,20 @@ class Graph:
         self.scope = scope
         self.recording = recording
         self.function = function
+        self.asked: dict[str, sending.Sent] = {}
+        self.body: RecordedGraph | None = None
         self._named: dict[str, Output] = {}
         self._edges: dict[str, int] = {}
         self._counts: dict[str, int] = {}
         self._place: str | None = None
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Output] = {}
 
-    # --- the author's methods -----------------------------------------------------------------------------------------
+    @property
+    def is_bootstrap(self) -> bool:
+        """Whether a bootstrap is being recorded, and not a body."""
+        return self.function.is_bootstrap
+
+    # --- inputs, outputs, constants -----------------------------------------------------------------------------------
 
     def input(self, name: str, type: Type = t.ANY) -> Output:  # noqa: A002  # the word that authors expect
         """Declare an input of the Module.
@@ -78,11 +85,22 @@ class Graph:
         check_name("output", name)
         if name in self.function.outputs or name in self._named:
             raise DuplicateName(f"the output {name!r} is declared twice", where=caller_line())
-        self.check(value)
-        self._push(OUTPUT, [value.name], [name], {}, {}, None, self._node_name(OUTPUT.name))
+        if name in self.function.inputs:
+            raise DuplicateName(f"{name!r} is an input already, and cannot name an output too", where=caller_line())
+        value = self.check(value)
+        self.push(OUTPUT.domain, OUTPUT.name, [value.name], [name], self.node_name(OUTPUT.name))
         self.function.outputs[name] = value.type
         self.function.types[name] = value.type
         self._named[name] = self._new(name, value.type, name)
+
+    def constant(self, value: Any) -> Output:
+        """Put a tensor into the program: an array, or a number.
+
+        Equal constants of one Module are one value. A Python float becomes f32, an int i64, a bool bool.
+        """
+        return self._constant(*constant_array(value))
+
+    # --- peers --------------------------------------------------------------------------------------------------------
 
     def send(
         self,
@@ -100,44 +118,51 @@ class Graph:
             to: A peer or a list of peers. A send to `.sender` is the answer to what came from there.
             name: Name of the edge; without it the value's own name (`model.params`).
             after: Values to wait for.
-            gates: Gates that the Envelope must pass besides the standard one (`peer_health`, `backoff`).
+            gates: Gates that the Envelope must pass beside those that always stand there; there is `backoff`.
 
         Returns:
             The value as received, with `.sender` and `.request`; for a tuple its parts.
         """
-        values = (value,) if isinstance(value, Output) else tuple(value)
-        if not values:
-            raise MissingInput(
-                "there is nothing to send", where=caller_line(), expected="one value, or a tuple of them"
-            )
-        for each in (*values, to):
-            self.check(each)
-        if not (t.PEER_LIST.accepts(to.type) or t.PEER_ID.accepts(to.type)):
+        return sending.send(self, value, to, name, after, gates)
+
+    def reply(self, value: Output | Sequence[Output], to: Received, *, after: After = None) -> Any:
+        """Answer what was received: `g.reply(update, to=params)` is `g.send(update, to=params.sender)`."""
+        sender = getattr(to, "sender", None)
+        if sender is None:
             raise TypeMismatch(
-                f"`to=` is {to.port!r} of type {to.type}", where=caller_line(), expected="a peer or a list of peers"
+                "g.reply was given a value that came from nobody",
+                where=caller_line(),
+                expected="to=what g.send returned, as received",
             )
-        edge = self._edge_name(name or values[0].port)
-        ports = self._port_names([edge, *(v.port for v in values[1:])])
-        node_name = self._node_name(SEND.name)
-        request = self._value(node_name, "request", t.REQUEST_ID, f"{edge}.request")
-        sender = self._value(node_name, "sender", t.PEER_ID, f"{edge}.sender")
-        parts = ReceivedParts(
-            self._received(node_name, i, v, p, sender, request)
-            for i, (v, p) in enumerate(zip(values, ports, strict=True))
-        )
-        attributes: dict[str, Any] = {keys.COUNT: len(values), keys.PORTS: tuple(ports), keys.EDGE: edge}
-        if gates:
-            attributes[keys.ASKED] = tuple(gates)
-        self._push(
-            SEND,
-            [to.name, *(v.name for v in values)],
-            [request.name, sender.name, *(p.name for p in parts)],
-            attributes,
-            {},
-            after,
-            node_name,
-        )
-        return parts[0] if isinstance(value, Output) else parts
+        return sending.send(self, value, sender, None, after, ())
+
+    def gather(
+        self,
+        received: Received | Sequence[Output],
+        *,
+        peers: Output | None = None,
+        request: Output | None = None,
+        n: int | None = None,
+        minimum: int = 1,
+        deadline: str | int | None = None,
+        after: After = None,
+    ) -> Any:
+        """Collect the answers of many peers as lists, in the Frame that asked.
+
+        Args:
+            received: An answer as it arrives (what `g.send(..., to=received.sender)` returned), or its parts.
+            peers: Who was asked; known when the answer's request was sent in this Module.
+            request: The `.request` of what was sent to them; likewise.
+            n: Close as soon as this many have answered; None: all.
+            minimum: Fewer than this at the deadline is a missed quorum.
+            deadline: How long to wait, such as `"30s"`.
+            after: Values to wait for before collecting.
+
+        Returns:
+            A composite with the values in order of peer id, with `.senders`; for parts one each. `g.stack` makes a
+            tensor of it.
+        """
+        return sending.gather(self, received, peers, request, n=n, minimum=minimum, deadline=deadline, after=after)
 
     def net_out(self, name: str, peers: Output, value: Output) -> Output:
         """Send a value under a name, which `lookup_output` finds: the two-step form of `send`. Returns the request."""
@@ -156,71 +181,142 @@ class Graph:
             )
         return found
 
-    def constant(self, value: Any) -> Output:
-        """Put a tensor into the program: an array, or a number.
-
-        Equal constants of one Module are one value. A Python float becomes f32, an int i64, a bool bool.
-        """
-        array = _constant_array(value)
-        key = (array.dtype.str, array.shape, array.tobytes())
-        if key not in self._constants:
-            elem = _ELEM_BY_DTYPE.get(array.dtype.str)
-            if elem is None:
-                raise TypeMismatch(f"a constant cannot have elements of type {array.dtype}", where=caller_line())
-            type_ = t.BY_ELEM[elem][array.shape]
-            node_name = self._node_name(CONSTANT.name)
-            out = self._value(node_name, "value", type_, "constant")
-            self._push(CONSTANT, [], [out.name], {"value": array}, {}, None, node_name)
-            self._constants[key] = out
-        return self._constants[key]
-
     @contextmanager
     def place(self, on: str) -> Iterator[None]:
-        """Put all that is recorded inside on a class of peers, whatever its inputs say."""
+        """Put all that is recorded inside on a class of peers; `on=""` is the Module's own."""
+        if on != keys.OWN_CLASS:
+            check_name("class of peers", on)
         before, self._place = self._place, on
         try:
             yield
         finally:
             self._place = before
 
-    def __getattr__(self, name: str) -> Any:
-        if name in _PLANNED:
-            raise NotYetAvailable(
-                f"g.{name} is part of the design, and this release does not have it",
+    # --- values -------------------------------------------------------------------------------------------------------
+
+    def cast(self, value: Output, to: Type, *, after: After = None) -> Output:
+        """Convert a tensor to another element type, or state the type of a value that is not known; checked at run."""
+        value = self.check(value)
+        if value.type.is_tensor and not to.is_tensor:
+            raise TypeMismatch(f"{value.port!r} is a tensor, and cannot become {to}", where=caller_line())
+        (out,) = self.record(
+            CAST, {"value": value, "to": to.denotation}, after=after, label=value.port, types=[_cast_type(value, to)]
+        )
+        return out
+
+    def bundle(self, *parts: Output) -> Output:
+        """Tie several values into one composite."""
+        if not parts:
+            raise MissingInput("there is nothing to bundle", where=caller_line(), expected="at least one value")
+        return self.record(BUNDLE, {"parts": parts})[0]
+
+    def unbundle(self, composite: Output, *types: Type) -> tuple[Output, ...]:
+        """Take a composite apart; its parts must be as many as `types`, and of those types."""
+        if not types:
+            raise MissingInput("how many parts, of which types?", where=caller_line(), expected="bb.f32, ...")
+        given = {"bundle": composite, "types": [x.denotation for x in types]}
+        return self.record(UNBUNDLE, given, types=types)
+
+    def stack(self, values: Output) -> Output:
+        """Make one tensor of a composite of equally shaped ones, on a new first axis."""
+        return self.record(STACK, {"values": values})[0]
+
+    # --- control ------------------------------------------------------------------------------------------------------
+
+    def again(self, port: str, value: Output, *, after: After = None) -> Output:
+        """Begin a new Frame on one of the program's own inputs, once a value is there. Returns a trigger."""
+        if self.scope:
+            raise AuthoringError(
+                f"g.again stands in the sub-module {'.'.join(self.scope)!r}",
                 where=caller_line(),
-                hint=_PLANNED[name],
+                expected="the root Module, whose inputs a new Frame can begin on",
             )
+        if port not in self.function.inputs:
+            raise UnknownPort(
+                f"the Module has no input {port!r} to begin again on",
+                where=caller_line(),
+                hint=did_you_mean(port, self.function.inputs),
+            )
+        value = self.check(value, like=self.function.inputs[port])
+        if not self.function.inputs[port].accepts(value.type):
+            raise TypeMismatch(
+                f"g.again gives {value.port!r} of type {value.type} as {port!r}",
+                where=caller_line(),
+                expected=f"{port}: {self.function.inputs[port]}",
+            )
+        return self.record(AGAIN, {"value": value, "port": port}, after=after)[0]
+
+    def on_failure(self, value: Output) -> Output:
+        """Return a trigger that is written when a value will not come, since an op that it needs has failed."""
+        return self.record(ON_FAILURE, {"value": value})[0]
+
+    def gate(self, value: Output, after: After) -> Output:
+        """Return the value once the values of `after` have been written."""
+        node = self.node_name(GATE.name)
+        out = self.new_value(node, "out", value.type, value.port)
+        self.push(GATE.domain, GATE.name, [value.name], [out.name], node, after=after)
+        if value.name in self.asked:
+            self.asked[out.name] = self.asked[value.name]
+        return out
+
+    def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"a Graph has no {name!r}; {did_you_mean(name, _methods())}")
 
-    # --- for slots and calls ------------------------------------------------------------------------------------------
+    # --- for slots, syscalls and calls --------------------------------------------------------------------------------
 
     def record(
         self,
         spec: OpSpec,
         given: Mapping[str, Any],
         *,
-        metadata: Mapping[str, str],
+        metadata: Mapping[str, str] | None = None,
         after: After = None,
         label: str = "",
+        types: Sequence[Type] | None = None,
     ) -> tuple[Output, ...]:
-        """Record an op by its declaration. `given` maps port and attribute names to Outputs and values."""
+        """Record an op by its declaration.
+
+        `given` maps port and attribute names to Outputs and values; a variadic port takes a sequence. `types` are those
+        of the outputs, as many as there are; a variadic output needs them. `label` begins the outputs' names.
+        """
         self._refuse_unknown(spec, given)
-        inputs = [self._input(spec, port, given.get(port.name)) for port in spec.inputs]
+        inputs: list[str] = []
+        for port in spec.inputs:
+            value = given.get(port.name)
+            if port.variadic:
+                many = () if value is None else (value,) if isinstance(value, Output) else tuple(value)
+                if not many and not port.optional:
+                    raise MissingInput(
+                        f"{spec.name} needs at least one of {port.name!r}",
+                        where=caller_line(),
+                        expected=spec.signature(),
+                    )
+                inputs += [self._input(spec, port, v) for v in many]
+            else:
+                inputs.append(self._input(spec, port, value))
         while inputs and inputs[-1] == "":
             inputs.pop()
-        attributes = {a.name: _attribute(spec, a, given) for a in spec.attributes}
-        attributes |= {s.name: str(given[s.name]) for s in spec.slots}
-        node_name = self._node_name(spec.name)
+        node = self.node_name(spec.name)
         outs = tuple(
-            self._value(node_name, p.name, p.type, f"{label}.{p.name}" if label else p.name) for p in spec.outputs
+            self.new_value(node, name, type_, f"{label}.{name}" if label else name)
+            for name, type_ in _output_ports(spec, types)
         )
-        self._push(spec, inputs, [o.name for o in outs], attributes, dict(metadata), after, node_name)
+        self.push(
+            spec.domain,
+            spec.name,
+            inputs,
+            [o.name for o in outs],
+            node,
+            attributes=self.attributes(spec, given),
+            metadata=metadata,
+            after=after,
+        )
         return outs
 
     def record_onnx(
         self,
         op_type: str,
-        inputs: Sequence[Output | None],
+        inputs: Sequence[Any],
         attributes: Mapping[str, Any],
         *,
         n_outputs: int,
@@ -228,27 +324,26 @@ class Graph:
         after: After,
         label: str,
     ) -> tuple[Output, ...]:
-        """Record a standard ONNX op. Control edges go on a Gate before its first input."""
-        ready = [None if v is None else self.check(v) for v in inputs]
+        """Record a standard ONNX op. Control edges go on a Gate before its first input; functions become bodies."""
+        from bb_core.ir.schemas import output_elems
+
+        like = next((v.type for v in inputs if isinstance(v, Output) and v.type.elem), None)
+        ready = [None if v is None else self.check(v, like=like) for v in inputs]
         if after is not None:
             first = next((i for i, v in enumerate(ready) if v is not None), None)
             if first is None:
                 raise MissingInput(f"{op_type} has no input to put `after=` on", where=caller_line())
             ready[first] = self.gate(ready[first], after)  # type: ignore[arg-type]  # `first` is not None there
         names = ["" if v is None else v.name for v in ready]
-        node_name = self._node_name(op_type)
-        ports = ["out"] if n_outputs == 1 else [f"out{i}" for i in range(n_outputs)]
-        outs = tuple(self._value(node_name, p, t.TENSOR, f"{label}.{p}") for p in ports)
-        spec = OpSpec(keys.ONNX, op_type, 1)
-        self._push(spec, names, [o.name for o in outs], dict(attributes), dict(metadata), None, node_name)
+        traced, types = control.trace(self, op_type, ready, attributes)
+        if types is None:
+            known = output_elems(op_type, [None if v is None else v.type for v in ready])
+            types = [*known, *(known[-1:] or [t.TENSOR]) * n_outputs][:n_outputs]
+        node = self.node_name(op_type)
+        ports = ["out"] if len(types) == 1 else [f"out{i}" for i in range(len(types))]
+        outs = tuple(self.new_value(node, p, x, f"{label}.{p}") for p, x in zip(ports, types, strict=True))
+        self.push(keys.ONNX, op_type, names, [o.name for o in outs], node, attributes=traced, metadata=metadata)
         return outs
-
-    def gate(self, value: Output, after: After) -> Output:
-        """Return the value once the values of `after` have been written."""
-        node_name = self._node_name(GATE.name)
-        out = self._value(node_name, "out", value.type, value.port)
-        self._push(GATE, [value.name], [out.name], {}, {}, after, node_name)
-        return out
 
     def operator(self, op_type: str, *operands: Any) -> Output:
         """Record an operator on the Module's only Backend slot."""
@@ -256,17 +351,16 @@ class Graph:
 
     def call(self, function: str, inputs: Sequence[str], outputs: Mapping[str, Type], label: str) -> dict[str, Output]:
         """Record the call of a sub-module's function."""
-        node_name = self._node_name(function.rpartition(".")[2])
-        outs = {n: self._value(node_name, n, type_, f"{label}.{n}") for n, type_ in outputs.items()}
-        spec = OpSpec(keys.MODULE, function, 1)
-        self._push(spec, inputs, [o.name for o in outs.values()], {}, {}, None, node_name)
+        node = self.node_name(label.rpartition(".")[2])
+        outs = {n: self.new_value(node, n, type_, f"{label}.{n}") for n, type_ in outputs.items()}
+        self.push(keys.MODULE, function, inputs, [o.name for o in outs.values()], node)
         return outs
 
-    def check(self, value: Any) -> Output:
-        """Refuse what is not an Output of this Graph; a number or an array becomes a constant."""
+    def check(self, value: Any, like: Type | None = None) -> Output:
+        """Refuse what is not an Output of this Graph; a number or an array becomes a constant, of `like`'s elements."""
         if not isinstance(value, Output):
-            if isinstance(value, bool | int | float | np.ndarray | np.generic):
-                return self.constant(value)
+            if isinstance(value, Literal):
+                return self._constant(*constant_array(value, like))
             raise TypeMismatch(
                 f"a {type(value).__name__} was given where a value of the program is expected",
                 where=caller_line(),
@@ -284,7 +378,65 @@ class Graph:
         """Return the path of a slot or sub-module of this Module."""
         return ".".join([*self.scope, name])
 
+    def attributes(self, spec: OpSpec, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Check and complete an op's attributes against its declaration."""
+        found = {a.name: _attribute(spec, a, given) for a in spec.attributes}
+        return found | {s.name: str(given[s.name]) for s in spec.slots}
+
+    def node_name(self, op_type: str) -> str:
+        """Name a node `<Op>_<n>`; inlining puts the call's scope before it."""
+        count = self._counts.get(op_type, 0)
+        self._counts[op_type] = count + 1
+        return f"{op_type}_{count}"
+
+    def edge_name(self, wanted: str) -> str:
+        """Name an edge after its value; a second one of the same name gets a number among those alone."""
+        seen = self._edges.get(wanted, 0) + 1
+        self._edges[wanted] = seen
+        return wanted if seen == 1 else f"{wanted}_{seen}"
+
+    def new_value(self, node_name: str, port: str, type_: Type, label: str) -> Output:
+        """Make the handle of a value that a node writes."""
+        name = f"{node_name}.{port}"
+        self.function.types[name] = type_
+        return self._new(name, type_, label)
+
+    def push(
+        self,
+        domain: str,
+        op_type: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        node_name: str,
+        *,
+        attributes: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        after: After = None,
+    ) -> None:
+        """Append a node, with the author's line and place."""
+        control.refuse_in_body(self, domain, op_type, keys.ONNX)
+        attributes, metadata = dict(attributes or {}), dict(metadata or {})
+        waited = self._control(after)
+        if waited:
+            attributes[keys.AFTER] = len(waited)
+        metadata[keys.SOURCE] = caller_line()
+        if self._place is not None:
+            metadata[keys.PLACE] = self._place
+        node = RecordedNode(node_name, domain, op_type, (*inputs, *waited), tuple(outputs), attributes, metadata)
+        (self.function if self.body is None else self.body).nodes.append(node)
+
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _constant(self, array: np.ndarray[Any, Any], type_: Type) -> Output:
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            node = self.node_name(CONSTANT.name)
+            out = self.new_value(node, "value", type_, "constant")
+            body, self.body = self.body, None  # a body captures the constants that it uses
+            self.push(CONSTANT.domain, CONSTANT.name, [], [out.name], node, attributes={"value": array})
+            self.body = body
+            self._constants[key] = out
+        return self._constants[key]
 
     def _input(self, spec: OpSpec, port: Port, value: Any) -> str:
         if value is None:
@@ -298,7 +450,7 @@ class Graph:
                 value = t.parse_duration(value)
             except ValueError as error:
                 raise TypeMismatch(f"{spec.name}: {port.name} is {error}", where=caller_line()) from None
-        out = self.check(value)
+        out = self.check(value, like=port.type)
         if not port.type.accepts(out.type):
             raise TypeMismatch(
                 f"{spec.name} was given {out.port!r} of type {out.type} as {port.name!r}",
@@ -314,69 +466,8 @@ class Graph:
             if name not in legal:
                 raise UnknownPort(f"{spec.name} has no {name!r}", where=caller_line(), hint=did_you_mean(name, legal))
 
-    def _received(
-        self, node_name: str, index: int, value: Output, port: str, sender: Output, request: Output
-    ) -> Received:
-        name = f"{node_name}.received{index}"
-        self.function.types[name] = value.type
-        return Received(self, name, value.type, caller_line(), port, sender, request)
-
-    def _port_names(self, wanted: Sequence[str]) -> list[str]:
-        names: list[str] = []
-        for name in wanted:
-            free, n = name, 2
-            while free in names:
-                free, n = f"{name}_{n}", n + 1
-            names.append(free)
-        return names
-
-    def _edge_name(self, wanted: str) -> str:
-        """Name an edge after its value; a second one of the same name gets a number among those alone."""
-        seen = self._edges.get(wanted, 0) + 1
-        self._edges[wanted] = seen
-        return wanted if seen == 1 else f"{wanted}_{seen}"
-
-    def _node_name(self, op_type: str) -> str:
-        """Name a node `<Op>_<n>`; inlining puts the call's scope before it."""
-        count = self._counts.get(op_type, 0)
-        self._counts[op_type] = count + 1
-        return f"{op_type}_{count}"
-
-    def _value(self, node_name: str, port: str, type_: Type, label: str) -> Output:
-        name = f"{node_name}.{port}"
-        self.function.types[name] = type_
-        return self._new(name, type_, label)
-
     def _new(self, name: str, type_: Type, port: str) -> Output:
         return Output(self, name, type_, caller_line(), port)
-
-    def _push(
-        self,
-        spec: OpSpec,
-        inputs: Sequence[str],
-        outputs: Sequence[str],
-        attributes: dict[str, Any],
-        metadata: dict[str, str],
-        after: After,
-        node_name: str,
-    ) -> None:
-        control = self._control(after)
-        if control:
-            attributes[keys.AFTER] = len(control)
-        metadata[keys.SOURCE] = caller_line()
-        if self._place is not None:
-            metadata[keys.PLACE] = self._place
-        self.function.nodes.append(
-            RecordedNode(
-                node_name,
-                spec.domain,
-                spec.name,
-                (*inputs, *control),
-                tuple(outputs),
-                attributes,
-                metadata,
-            )
-        )
 
     def _control(self, after: After) -> list[str]:
         if after is None:
@@ -385,41 +476,23 @@ class Graph:
         return [self.check(v).name for v in many]
 
 
-_PLANNED: Final = {
-    "gather": "collect with an Aggregator slot: self.aggregator.collect(g, peers, deadline=...)",
-    "reply": "send to the sender of what you answer: g.send(value, to=received.sender)",
-    "again": "let the host invoke the program again",
-    "on_failure": "watch for OpFailed among the Steps, in the host",
-}
-"""What the design has and this release does not -> what to do instead."""
-
-
 def _methods() -> list[str]:
     return [name for name in vars(Graph) if not name.startswith("_")]
 
 
-def check_name(kind: str, name: str) -> None:
-    """Refuse a name that target names, paths or site ids could not carry."""
-    if not name or _RESERVED & set(name):
-        raise ReservedName(
-            f"{name!r} cannot name an {kind}" if kind[0] in "aeiou" else f"{name!r} cannot name a {kind}",
-            where=caller_line(),
-            expected="text without . @ # / | : and blanks",
-        )
+def _output_ports(spec: OpSpec, types: Sequence[Type] | None) -> list[tuple[str, Type]]:
+    """Name the outputs; a variadic one is numbered."""
+    fixed = [p for p in spec.outputs if not p.variadic]
+    given = list(types) if types is not None else [p.type for p in fixed]
+    found = [(p.name, type_) for p, type_ in zip(fixed, given, strict=False)]
+    variadic = next((p for p in spec.outputs if p.variadic), None)
+    if variadic is not None:
+        found += [(f"{variadic.name}{i}", type_) for i, type_ in enumerate(given[len(fixed) :])]
+    return found
 
 
-_ELEM_BY_DTYPE = {
-    np.dtype(d).str: e
-    for d, e in (("f4", 1), ("u1", 2), ("i1", 3), ("i4", 6), ("i8", 7), ("?", 9), ("f2", 10), ("f8", 11), ("u8", 13))
-}
-
-
-def _constant_array(value: Any) -> np.ndarray[Any, Any]:
-    if isinstance(value, float):
-        return np.asarray(value, np.float32)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return np.asarray(value, np.int64)
-    return np.asarray(value, order="C")
+def _cast_type(value: Output, to: Type) -> Type:
+    return Type(to.denotation, to.elem, value.type.shape if to.shape is None and value.type.is_tensor else to.shape)
 
 
 def _attribute(spec: OpSpec, attribute: Attribute, given: Mapping[str, Any]) -> Any:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class Output:
     """A value in a Graph. It knows its Graph, its type, and where it was recorded.
 
-    `a + b`, `a - b`, `a * b`, `a / b`, `a @ b` and `-a` record ONNX ops on the Module's Backend slot, if it has just
-    one.
+    Arithmetic (`a + b`, `2 * a`, `a ** 2`, `a @ b`, `-a`, `abs(a)`), comparisons (`a < b`) and indexing (`a[0]`,
+    `a[1:3, ..., -1]`) record ONNX ops on the Module's Backend slot, if it has just one. `==` asks whether two handles
+    are the same value; the op is `self.backend.equal(g, a, b)`.
 
     Attributes:
         port: How messages and the wire call the value, such as `model.params`.
@@ -33,20 +34,70 @@ class Output:
     def __add__(self, other: Any) -> Output:
         return self.graph.operator("Add", self, other)
 
+    def __radd__(self, other: Any) -> Output:
+        return self.graph.operator("Add", other, self)
+
     def __sub__(self, other: Any) -> Output:
         return self.graph.operator("Sub", self, other)
+
+    def __rsub__(self, other: Any) -> Output:
+        return self.graph.operator("Sub", other, self)
 
     def __mul__(self, other: Any) -> Output:
         return self.graph.operator("Mul", self, other)
 
+    def __rmul__(self, other: Any) -> Output:
+        return self.graph.operator("Mul", other, self)
+
     def __truediv__(self, other: Any) -> Output:
         return self.graph.operator("Div", self, other)
+
+    def __rtruediv__(self, other: Any) -> Output:
+        return self.graph.operator("Div", other, self)
+
+    def __pow__(self, other: Any) -> Output:
+        return self.graph.operator("Pow", self, other)
+
+    def __rpow__(self, other: Any) -> Output:
+        return self.graph.operator("Pow", other, self)
 
     def __matmul__(self, other: Any) -> Output:
         return self.graph.operator("MatMul", self, other)
 
+    def __rmatmul__(self, other: Any) -> Output:
+        return self.graph.operator("MatMul", other, self)
+
+    def __mod__(self, other: Any) -> Output:
+        return self.graph.operator("Mod", self, other)
+
+    def __rmod__(self, other: Any) -> Output:
+        return self.graph.operator("Mod", other, self)
+
+    def __lt__(self, other: Any) -> Output:
+        return self.graph.operator("Less", self, other)
+
+    def __le__(self, other: Any) -> Output:
+        return self.graph.operator("LessOrEqual", self, other)
+
+    def __gt__(self, other: Any) -> Output:
+        return self.graph.operator("Greater", self, other)
+
+    def __ge__(self, other: Any) -> Output:
+        return self.graph.operator("GreaterOrEqual", self, other)
+
     def __neg__(self) -> Output:
         return self.graph.operator("Neg", self)
+
+    def __abs__(self) -> Output:
+        return self.graph.operator("Abs", self)
+
+    def __getitem__(self, key: Any) -> Output:
+        from bb_core.dsl.indexing import index
+
+        return index(self, key)
+
+    def __iter__(self) -> Iterator[Output]:
+        raise TypeError(f"the value {self.port!r} is one value, and cannot be unpacked; take parts of it by indexing")
 
     def __bool__(self) -> bool:
         raise TypeError(
@@ -68,6 +119,17 @@ class Received(Output):
 
     sender: Output
     request: Output
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Gathered(Output):
+    """All answers to a request as one list (a composite), in order of peer id.
+
+    Attributes:
+        senders: Their peers, in the same order.
+    """
+
+    senders: Output
 
 
 class ReceivedParts(tuple[Received, ...]):

@@ -77,8 +77,8 @@ class BoundSlot:
         g.recording.slots[path] = self.slot.role.role
         if self.slot.default is not None:
             g.recording.slot_defaults[path] = self.slot.default
-        peer_class = getattr(self.slot, "peer_class", "")
-        if peer_class:
+        peer_class = getattr(self.slot, "peer_class", None)
+        if peer_class is not None:
             g.recording.slot_classes[path] = peer_class
         return path
 
@@ -201,23 +201,22 @@ class BoundBackendSlot(BoundSlot):
             raise AttributeError(f"ONNX has no op {name!r} that a Backend slot could record")
 
         def record(g: Graph, *inputs: Any, n_outputs: int = 1, after: After = None, **attributes: Any) -> Any:
-            ready = [None if v is None else g.check(v) for v in inputs]
-            outs = self._record(g, schema.name, ready, attributes, n_outputs, after)
-            return outs[0] if n_outputs == 1 else outs
+            outs = self._record(g, schema.name, inputs, attributes, n_outputs, after)
+            return outs[0] if len(outs) == 1 else outs
 
         record.__name__ = name
         record.__doc__ = schema.doc
         return record
 
-    def operator(self, g: Graph, op_type: str, operands: Sequence[Any]) -> Output:
+    def operator(self, g: Graph, op_type: str, operands: Sequence[Any], **attributes: Any) -> Output:
         """Record an operator such as `a + b`."""
-        return self._record(g, op_type, [g.check(v) for v in operands], {}, 1, None)[0]
+        return self._record(g, op_type, operands, attributes, 1, None)[0]
 
     def _record(
         self,
         g: Graph,
         op_type: str,
-        inputs: Sequence[Output | None],
+        inputs: Sequence[Any],
         attributes: dict[str, Any],
         n_outputs: int,
         after: After,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,9 +10,9 @@ import onnx
 from bb_core import keys
 from bb_core import types as t
 from bb_core.ir.proto import make_node, set_metadata, set_value_types, type_to_proto
-from bb_core.ir.recorded import RecordedFunction, Recording
+from bb_core.ir.recorded import RecordedFunction, RecordedGraph, RecordedNode, Recording
 from bb_core.ir.schemas import IR_VERSION, OPSET
-from bb_core.registry import Use, name_of
+from bb_core.registry import encode_use
 from bb_core.types import Type
 from bb_core.version import __version__
 
@@ -35,7 +34,7 @@ def encode_recording(recording: Recording) -> onnx.ModelProto:
     for path in sorted(recording.slot_classes):
         set_metadata(model, keys.SLOT_CLASS + path, recording.slot_classes[path])
     for path in sorted(recording.slot_defaults):
-        set_metadata(model, keys.SLOT_DEFAULT + path, _encode_default(recording.slot_defaults[path]))
+        set_metadata(model, keys.SLOT_DEFAULT + path, encode_use(recording.slot_defaults[path]))
     return model
 
 
@@ -91,23 +90,25 @@ def _encode_function(recorded: RecordedFunction) -> onnx.FunctionProto:
     function.name, function.domain = recorded.name, keys.MODULE
     function.input.extend(recorded.inputs)
     function.output.extend(recorded.outputs)
-    for node in recorded.nodes:
-        function.node.append(
-            make_node(
-                node.op_type,
-                node.domain,
-                list(node.inputs),
-                list(node.outputs),
-                node.name,
-                node.attributes,
-                node.metadata,
-            )
-        )
+    function.node.extend(_encode_node(n) for n in recorded.nodes)
+    if recorded.is_bootstrap:
+        set_metadata(function, keys.PHASE, "bootstrap")
     set_value_types(function, recorded.types)
     return function
 
 
-def _encode_default(pinned: Use) -> str:
-    name = pinned.concrete if isinstance(pinned.concrete, str) else name_of(pinned.concrete)
-    config = pinned.config
-    return json.dumps({"concrete": name, "config": config}, sort_keys=True)
+def _encode_node(node: RecordedNode) -> onnx.NodeProto:
+    attrs = {k: _encode_graph(v) if isinstance(v, RecordedGraph) else v for k, v in node.attributes.items()}
+    return make_node(node.op_type, node.domain, list(node.inputs), list(node.outputs), node.name, attrs, node.metadata)
+
+
+def _encode_graph(recorded: RecordedGraph) -> onnx.GraphProto:
+    graph = onnx.GraphProto()
+    graph.name = recorded.name
+    graph.node.extend(_encode_node(n) for n in recorded.nodes)
+    for name, type_ in [*recorded.inputs.items(), *((o.name, o.type) for o in recorded.outputs)]:
+        info = (graph.input if name in recorded.inputs else graph.output).add()
+        info.name = name
+        if type_.elem:
+            info.type.CopyFrom(type_to_proto(type_))
+    return graph

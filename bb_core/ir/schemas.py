@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Final
 
@@ -10,6 +10,7 @@ import onnx
 from onnx import defs
 
 from bb_core.errors import MissingInput, UnknownPort, did_you_mean
+from bb_core.types import BY_ELEM, TENSOR, Type, bool_, f32, i64
 
 OPSET: Final = 21
 """Opset of every artefact: fixed, so that the installed `onnx` does not change the program's bytes."""
@@ -52,3 +53,20 @@ def check_onnx_call(op_type: str, n_inputs: int, attributes: Iterable[str], wher
             raise UnknownPort(
                 f"{op_type} has no attribute {name!r}", where=where, hint=did_you_mean(name, schema.attributes)
             )
+
+
+def output_elems(op_type: str, inputs: Sequence[Type | None]) -> list[Type]:
+    """Say what elements a standard op's outputs have, as far as its schema alone tells: no shapes, no attributes."""
+    schema = schema_of(op_type)
+    if schema is None:
+        return []
+    bound: dict[str, Type] = {}
+    formals = schema.inputs
+    for i, given in enumerate(inputs):
+        formal = formals[min(i, len(formals) - 1)] if formals else None
+        if formal is not None and given is not None and given.elem:
+            bound.setdefault(formal.type_str, BY_ELEM[given.elem])
+    return [bound.get(o.type_str) or _FIXED.get(o.type_str, TENSOR) for o in schema.outputs]
+
+
+_FIXED: Final = {"tensor(bool)": bool_, "tensor(int64)": i64, "tensor(float)": f32}

@@ -6,7 +6,7 @@ from typing import Final
 
 from bb_core import keys
 from bb_core import types as t
-from bb_core.ops.spec import REQUIRED, Attribute, OpSpec, Port
+from bb_core.ops.spec import REQUIRED, Answer, Attribute, OpSpec, Port
 
 _WIRE_ATTRIBUTES: Final = (
     Attribute(keys.COUNT, "int", REQUIRED),
@@ -64,18 +64,93 @@ BUNDLE: Final = OpSpec(
     "Bundle",
     1,
     inputs=(Port("parts", t.ANY, variadic=True),),
-    outputs=(Port("bundle", t.ANY),),
-    expanded_by="expand_ops",
-    doc="Tie several values into one.",
+    outputs=(Port("bundle", t.COMPOSITE),),
+    doc="Tie several values into one composite.",
+)
+UNBUNDLE: Final = OpSpec(
+    keys.COMPOSITE,
+    "Unbundle",
+    1,
+    inputs=(Port("bundle", t.COMPOSITE),),
+    outputs=(Port("parts", t.ANY, variadic=True),),
+    attributes=(Attribute("types", "strs", REQUIRED),),
+    doc="Take a composite apart.",
+)
+STACK: Final = OpSpec(
+    keys.COMPOSITE,
+    "Stack",
+    1,
+    inputs=(Port("values", t.COMPOSITE),),
+    outputs=(Port("tensor", t.TENSOR),),
+    doc="Make one tensor of a composite of equally shaped ones, on a new first axis.",
 )
 GATHER: Final = OpSpec(
     keys.WIRE,
     "Gather",
     1,
-    inputs=(Port("received", t.ANY), Port("peers", t.PEER_LIST)),
-    outputs=(Port("values", t.ANY),),
+    inputs=(Port("peers", t.PEER_LIST), Port("request", t.REQUEST_ID), Port("received", t.ANY, variadic=True)),
+    outputs=(Port("senders", t.PEER_LIST), Port("values", t.COMPOSITE, variadic=True)),
+    attributes=(
+        Attribute("n", "int", 0),
+        Attribute("minimum", "int", 1),
+        Attribute("deadline", "duration", 0),
+    ),
     expanded_by="expand_ops",
     doc="Collect the answers of many peers as a list in order of peer id.",
 )
+GATHER_CONTRIBUTE: Final = OpSpec(
+    keys.WIRE,
+    "Gather.Contribute",
+    1,
+    inputs=(Port("received", t.ANY, variadic=True),),
+    outputs=(Port("done", t.TRIGGER),),
+    attributes=(Attribute(keys.GATHER, "str", REQUIRED),),
+    doc="Add one peer's answer to a Gather, in the Frame of that answer. The compiler writes it.",
+)
+GATHER_COLLECT: Final = OpSpec(
+    keys.WIRE,
+    "Gather.Collect",
+    1,
+    inputs=(Port("peers", t.PEER_LIST), Port("request", t.REQUEST_ID)),
+    outputs=(Port("senders", t.PEER_LIST), Port("values", t.COMPOSITE, variadic=True)),
+    attributes=(
+        Attribute(keys.GATHER, "str", REQUIRED),
+        Attribute("n", "int", 0),
+        Attribute("minimum", "int", 1),
+        Attribute(keys.COUNT, "int", REQUIRED),
+    ),
+    answer=Answer.NETWORK,
+    doc="Wait for the answers of a Gather, in the Frame that asked. The compiler writes it.",
+)
+CAST: Final = OpSpec(
+    keys.SYSCALL,
+    "Cast",
+    1,
+    inputs=(Port("value", t.ANY),),
+    outputs=(Port("out", t.ANY),),
+    attributes=(Attribute("to", "str", REQUIRED),),
+    doc="Convert a tensor to other elements, or state the type of a value.",
+)
+AGAIN: Final = OpSpec(
+    keys.SYSCALL,
+    "Again",
+    1,
+    inputs=(Port("value", t.ANY),),
+    outputs=(Port("done", t.TRIGGER),),
+    attributes=(Attribute("port", "str", REQUIRED),),
+    doc="Begin a new Frame on one of the program's own inputs.",
+)
+ON_FAILURE: Final = OpSpec(
+    keys.SYSCALL,
+    "OnFailure",
+    1,
+    inputs=(Port("value", t.ANY),),
+    outputs=(Port("failed", t.TRIGGER),),
+    doc="Give a trigger when a value will not come, since an op that it needs has failed. It does not wait for it.",
+)
+PULSE: Final = OpSpec(keys.SYSCALL, "Pulse", 1, outputs=(Port("trigger", t.TRIGGER),), doc="Give a trigger.")
 
-FRAMEWORK_OPS: Final = (SEND, RECV, OUTPUT, GATE, BUNDLE, GATHER)
+FRAMEWORK_OPS: Final = (
+    SEND, RECV, OUTPUT, GATE, BUNDLE, UNBUNDLE, STACK, GATHER, GATHER_CONTRIBUTE, GATHER_COLLECT, CAST, AGAIN,
+    ON_FAILURE, PULSE,
+)  # fmt: skip

@@ -59,6 +59,8 @@ class _Inliner:
         for value, type_ in value_types(function).items():
             self._types.setdefault(names.get(value, prefix + value), type_)
         for original in function.node:
+            if any(p.key == keys.CALL_ONLY for p in original.metadata_props):
+                continue
             node = onnx.NodeProto()
             node.CopyFrom(original)
             node.name = prefix + node.name
