@@ -27,12 +27,13 @@ from bb_core.hooks import hookimpl
 from bb_core.ids import PeerId
 from bb_core.registry import concrete, depends, use
 from bb_core.roles import Context, Later, State
-from bb_core.types import bool_, f16, f32, f64, i8, i32, i64, u8, u64
+from bb_core.types import bf16, bool_, f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
 from bb_core.values import TRIGGER, PeerList, Record, Tensor, Trigger
 from bb_core.version import __version__
 
 if TYPE_CHECKING:
     from bb_core.compiler import Compiler
+    from bb_core.dsl import syscalls
     from bb_core.node import Node, NodeConfig, PollResult, install
     from bb_core.simulation import Round, RunResult, each, run
 
@@ -47,6 +48,7 @@ _LAZY = {
     "each": "bb_core.simulation",
     "run": "bb_core.simulation",
     "steps": "bb_core.steps",
+    "syscalls": "bb_core.dsl.syscalls",
 }
 
 
@@ -92,6 +94,7 @@ __all__ = [
     "Tensor",
     "Trigger",
     "__version__",
+    "bf16",
     "bool_",
     "concrete",
     "depends",
@@ -102,13 +105,17 @@ __all__ = [
     "f64",
     "hookimpl",
     "i8",
+    "i16",
     "i32",
     "i64",
     "install",
     "roles",
     "run",
+    "syscalls",
     "types",
     "u8",
+    "u16",
+    "u32",
     "u64",
     "use",
 ]

@@ -15,6 +15,7 @@ MODULE: Final = f"{PREFIX}.module"
 SYSCALL: Final = f"{PREFIX}.syscall"
 WIRE: Final = f"{PREFIX}.wire"
 COMPOSITE: Final = f"{PREFIX}.composite"
+ADDRESS_BOOK: Final = f"{PREFIX}.address_book"
 ROLE_PREFIX: Final = f"{PREFIX}.role."
 
 # --- the eight Roles --------------------------------------------------------------------------------------------------

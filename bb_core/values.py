@@ -51,6 +51,12 @@ class PeerList(tuple[PeerId, ...]):
         return super().__new__(cls, tuple(peers))
 
 
+class Composite(tuple[Any, ...]):
+    """Several values, each of any type that can travel, as one."""
+
+    __slots__ = ()
+
+
 Scalar = int | float | bool | str | bytes
 _FIELD_TYPES: Final = (bool, int, float, str, bytes)
 

@@ -25,8 +25,9 @@ from bb_core.errors import (
     did_you_mean,
 )
 from bb_core.ir.recorded import RecordedFunction, RecordedGraph, RecordedNode, Recording
-from bb_core.ops.framework import AGAIN, BUNDLE, CAST, CONSTANT, GATE, ON_FAILURE, OUTPUT, STACK, UNBUNDLE
+from bb_core.ops.flow import AGAIN, ON_FAILURE
 from bb_core.ops.spec import REQUIRED, Attribute, OpSpec, Port
+from bb_core.ops.structure import BUNDLE, CAST, CONSTANT, GATE, OUTPUT, STACK, UNBUNDLE
 from bb_core.types import Type
 
 if TYPE_CHECKING:
@@ -296,6 +297,8 @@ class Graph:
                 inputs.append(self._input(spec, port, value))
         while inputs and inputs[-1] == "":
             inputs.pop()
+        if types is None and "same_type" in spec.relations and inputs:
+            types = [self.function.types[inputs[0]]] * len(spec.outputs)
         node = self.node_name(spec.name)
         outs = tuple(
             self.new_value(node, name, type_, f"{label}.{name}" if label else name)

@@ -12,7 +12,7 @@ from bb_core.dsl.names import check_name
 from bb_core.dsl.output import Gathered, Output, Received, ReceivedParts
 from bb_core.dsl.source import caller_line
 from bb_core.errors import MissingInput, TypeMismatch, UnknownPort, did_you_mean
-from bb_core.ops.framework import GATHER, SEND
+from bb_core.ops.wire import GATHER, SEND
 
 if TYPE_CHECKING:
     from bb_core.dsl.graph import After, Graph

@@ -58,6 +58,7 @@ cdef class Frame:
     cdef readonly bytes origin
     cdef readonly tuple claims         # components that the entry uses exclusively
     cdef public list requests
+    cdef public object on_end          # called without arguments when the Frame has ended
     cdef public dict generators
     cdef public int32_t waiting        # open Laters
     cdef public int32_t on_network     # those of them that wait for other peers

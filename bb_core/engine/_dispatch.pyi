@@ -17,6 +17,7 @@ class Table:
         inputs: list[list[int]],
         outputs: list[list[int]],
         constants: tuple[tuple[int, Any], ...],
+        any_of: frozenset[int] = ...,
     ) -> None: ...
 
 @final
@@ -55,6 +56,7 @@ class Frame:
     claims: tuple[Any, ...]
     requests: list[int]
     generators: dict[str, Any] | None
+    on_end: Callable[[], None] | None
     waiting: int
     on_network: int
     claimed: bool
@@ -73,6 +75,7 @@ class Frame:
         exclusive_ops: int,
     ) -> None: ...
     def write(self, value: int, item: Any) -> None: ...
+    def write_late(self, value: int, item: Any) -> None: ...
     def held_values(self) -> int: ...
     def missing(self, op: int) -> list[int]: ...
 

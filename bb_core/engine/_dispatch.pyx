@@ -43,9 +43,12 @@ cdef class Table:
         inputs: For each op the values that it is called with, -1 for an absent one.
         outputs: For each op the values that it writes, -1 for one that nobody reads.
         constants: (value, item) pairs that every Frame holds from the start.
+        any_of: Ops that are ready as soon as one of their values is written.
     """
 
-    def __cinit__(self, str name, int n_values, list waits, list inputs, list outputs, tuple constants):
+    def __cinit__(
+        self, str name, int n_values, list waits, list inputs, list outputs, tuple constants, frozenset any_of=frozenset()
+    ):
         cdef int n_ops = len(waits)
         consumers = [[] for _ in range(n_values)]
         for op, values in enumerate(waits):
@@ -64,7 +67,8 @@ cdef class Table:
             if len(row) > MAX_ARGUMENTS // 2:
                 raise ValueError(f"an op has more than {MAX_ARGUMENTS // 2} inputs")
         flat = [_csr(consumers), _csr(waits), _csr(inputs), _csr(outputs)]
-        counts = [[len(w) for w in waits], [len(c) for c in consumers]]
+        needs = [min(len(w), 1) if op in any_of else len(w) for op, w in enumerate(waits)]
+        counts = [needs, [len(c) for c in consumers]]
         size = sum(len(at) + len(items) for at, items in flat) + n_ops + n_values
         self._block = <int32_t *>PyMem_Malloc((size + 1) * sizeof(int32_t))
         if self._block is NULL:
@@ -151,6 +155,7 @@ cdef class Frame:
         self.exclusive_left = exclusive_ops
         self.values = [None] * n_values
         self.requests = []
+        self.on_end = None
         self.head = self.tail = self.waiting = self.on_network = 0
         self.claimed = self.queued = self.ended = False
         for value, item in table.constants:
@@ -158,6 +163,13 @@ cdef class Frame:
 
     def __dealloc__(self):
         PyMem_Free(self.need)
+
+    def write_late(self, int32_t value, object item):
+        """Store a value that nothing in the table writes, unless it is there already; for what watches failures."""
+        if not 0 <= value < self.table.n_values:
+            raise IndexError(value)
+        if self.values[value] is None:
+            self.write(value, item)
 
     cpdef void write(self, int32_t value, object item):
         """Store a value and make ready the ops that waited for it alone. `value` is an index of the table."""
@@ -412,6 +424,8 @@ cdef class Dispatcher:
             frame.ended = True
             self.live.discard(frame)
             self._release(frame)
+            if frame.on_end is not None:
+                frame.on_end()
         elif frame.exclusive_left <= 0 or frame.on_network == frame.waiting:
             self._release(frame)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from bb_core.errors import RoleError
 from bb_core.ids import PeerId
 
 MOST: Final = 16_384
@@ -38,6 +39,14 @@ class AddressBook:
         if not addresses or (known is not None and known.addresses) or (known is None and len(self._peers) >= MOST):
             return
         self.add(peer, addresses, known.peer_class if known else "")
+
+    def insert(self, peer: PeerId, addresses: Sequence[bytes]) -> None:
+        """Add addresses of a peer to those that are known, in order; a stranger to a full book is refused."""
+        known = self._peers.get(peer)
+        if known is None and len(self._peers) >= MOST:
+            raise RoleError(f"the address book is full: it has {MOST} peers", hint="forget some")
+        before = known.addresses if known else ()
+        self.add(peer, tuple(dict.fromkeys((*before, *addresses))), known.peer_class if known else "")
 
     def forget(self, peer: PeerId) -> None:
         """Remove a peer; an unknown one is no error."""

@@ -78,7 +78,7 @@ def checked(result: Any, handler: Handler) -> tuple[Any, ...]:
     classes = handler.output_classes
     if len(classes) == 1:
         return (_checked_one(result, classes[0], handler, 0),)
-    if result is None and all(c is Trigger for c in classes):
+    if result is None and all(c is Trigger for c in classes) and not any(handler.optional_outputs):
         return (TRIGGER,) * len(classes)
     if not isinstance(result, tuple) or len(result) != len(classes):
         got = f"{len(result)} values" if isinstance(result, tuple) else f"a {type(result).__name__}"
@@ -95,10 +95,10 @@ def _checked_one(item: Any, wanted: type | None, handler: Handler, index: int) -
     elif kind is wanted or (wanted is None and item is not None):
         return item
     if item is None:
-        if wanted is Trigger:
-            return TRIGGER
         if handler.optional_outputs[index]:
             return None
+        if wanted is Trigger:
+            return TRIGGER
     return _coerced(item, wanted, handler)
 
 

@@ -75,13 +75,20 @@ class OpContext:
 
     @property
     def rng(self) -> np.random.Generator:
-        frame, slot = self.frame, self.slot
+        return self.generator(self.slot)
+
+    def generator(self, key: str) -> np.random.Generator:
+        """Return the random numbers of a slot or op in this Frame."""
+        frame = self.frame
         if frame.generators is None:
             frame.generators = {}
-        found = frame.generators.get(slot)
+        found = frame.generators.get(key)
         if found is None:
-            found = frame.generators[slot] = generator(self._engine.seed, self.peer_id, slot, frame.origin)
+            found = frame.generators[key] = generator(self._engine.seed, self.peer_id, key, frame.origin)
         return found
+
+    def publish(self, kind: str) -> None:
+        self._engine.publish(kind)
 
     def dependency(self, slot: str) -> Any:
         paths = self._engine.dependencies[self.slot]
@@ -97,7 +104,7 @@ class OpContext:
 
     def later(self, deadline: int | None = None, on_deadline: Callable[[Context], None] | None = None) -> Promised:
         info = self.handler.info
-        promised = Promised(self._engine.post, self.frame, self.op, info.waits_for_peers, on_deadline)
+        promised = Promised(self._engine.post, self.frame, self.op, info.waits_for_others, on_deadline)
         wait = info.deadline_ns if deadline is None else deadline
         if wait is not None:
             self._engine.arm(promised, self._engine.now + wait, info.title)

@@ -7,20 +7,29 @@ from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
+
 from bb_core.engine import receiving
 from bb_core.engine.address_book import AddressBook
 from bb_core.engine.answers import Promised
+from bb_core.engine.bootstraps import Bootstraps
 from bb_core.engine.context import OpContext
 from bb_core.engine.dedup import Seen
 from bb_core.engine.dispatch import Dispatcher, Frame, Handler
+from bb_core.engine.gathering import Gatherings
+from bb_core.engine.governor import Governor
 from bb_core.engine.handlers import bind_function
-from bb_core.engine.program import EntryPlan, Export, FunctionProgram, Program
+from bb_core.engine.program import EntryPlan, Export, FunctionProgram, Program, Source
 from bb_core.engine.receiving import Inbound
 from bb_core.engine.requests import Requests
+from bb_core.engine.services import Services
 from bb_core.engine.timers import Timers
 from bb_core.errors import BBError, DeadlinePassed, QuorumNotReached, RoleError
 from bb_core.ids import ExecId, PeerId
-from bb_core.steps import OpFailed, QuorumMissed, Step
+from bb_core.ir.entries import BOOTSTRAP
+from bb_core.ir.naming import bootstrap_name
+from bb_core.steps import LifecycleFired, OpFailed, QuorumMissed, Step
+from bb_core.values import TRIGGER
 from bb_core.wire.limits import WireLimits
 
 
@@ -58,19 +67,40 @@ class Engine:
         self.timers = Timers()
         self.requests = Requests(peer_id, incarnation, self.timers)
         self.seen = Seen()
+        self.services = Services()
+        self.gatherings = Gatherings()
+        self.governor = Governor(seed)
+        self.bootstraps = Bootstraps(self)
         self.exports: dict[int, Export] = {}
         self.answers: deque[tuple[Promised, Any, BaseException | None]] = deque()
         self.wake: Callable[[], None] | None = None
         self.dispatcher = Dispatcher(OpContext(self), self, clock)
         self._functions: dict[str, tuple[FunctionProgram, list[Handler]]] = {}
+        self._sources: list[tuple[str, Source]] = []
+        self._started = False
         self._frames = 0
-        self._invokes = 0
+        self._begun = 0
 
     def install(self, target: str) -> None:
-        """Bind a target's ops and export its sites."""
-        function = self.program.functions[target]
-        self._functions[target] = (function, bind_function(self, function))
-        self.exports.update({s: e for s, e in self.program.exports.items() if e.function == target})
+        """Bind the ops of a target, and of its bootstrap if it has one, and export their sites."""
+        for name in (target, bootstrap_name(target)):
+            function = self.program.functions.get(name)
+            if function is None:
+                continue
+            self._functions[name] = (function, bind_function(self, function))
+            self._sources += [(name, source) for source in function.sources]
+            self.exports.update({s: e for s, e in self.program.exports.items() if e.function == name})
+            self.bootstraps.expect(target, function)
+
+    def start(self) -> None:
+        """Begin what begins by itself: bootstraps without inputs, then the timers. Done at the first poll."""
+        if self._started:
+            return
+        self._started = True
+        self.bootstraps.start()
+        for target, source in self._sources:
+            if source.kind == "timer":
+                self._tick_at(target, source, self.now + source.period)
 
     def next_exec(self) -> ExecId:
         """Give out the id of the next Frame."""
@@ -87,10 +117,47 @@ class Engine:
     def begin_invoke(self, target: str, exec_id: ExecId, inputs: Mapping[str, Any]) -> None:
         """Begin the Frame of an invoke."""
         function, _ = self._functions[target]
-        self._invokes += 1
-        origin = _origin(b"invoke", target, self._invokes)
         plan = function.invoke_plan(list(inputs))
-        self._begin(target, plan, exec_id, None, origin, [(function.inputs[n], v) for n, v in inputs.items()])
+        seeds = [(function.inputs[n], v) for n, v in inputs.items()]
+        self._begin(target, plan, exec_id, None, self._origin(b"invoke", target), seeds)
+
+    def begin_bootstrap(self, target: str, exec_id: ExecId, inputs: Mapping[str, Any]) -> None:
+        """Begin the Frame of a target's bootstrap."""
+        self.bootstraps.begin(target, exec_id, inputs)
+
+    def run_bootstrap(self, name: str, exec_id: ExecId, inputs: Mapping[str, Any]) -> Frame:
+        """Begin the Frame of a bootstrap function; `Bootstraps` watches it."""
+        function, _ = self._functions[name]
+        seeds = [(function.inputs[n], v) for n, v in inputs.items()]
+        return self._run(name, function.entries[BOOTSTRAP], exec_id, None, self._origin(b"bootstrap", name), seeds)
+
+    def fire(self, phase: str) -> None:
+        """Begin the Frames that wait for a phase of life."""
+        self.steps.append(LifecycleFired(phase))
+        self._fire("lifecycle", phase)
+
+    def publish(self, kind: str) -> None:
+        """Begin the Frames that wait for a kind of event."""
+        self._fire("event", kind)
+
+    def _fire(self, kind: str, key: str) -> None:
+        for target, source in self._sources:
+            if source.kind == kind and source.key == key:
+                self._begin_source(target, source, TRIGGER)
+
+    def _tick_at(self, target: str, source: Source, when: int) -> None:
+        def tick() -> None:
+            late = (self.now - when) // source.period
+            self._tick_at(target, source, when + (late + 1) * source.period)
+            self._begin_source(target, source, np.asarray(when + late * source.period, np.int64))
+
+        self.timers.set(when, tick, f"interval {source.entry} of {target}")
+
+    def _begin_source(self, target: str, source: Source, value: Any) -> None:
+        function, _ = self._functions[target]
+        plan = function.entries[source.entry]
+        origin = self._origin(source.entry.encode(), target)
+        self._begin(target, plan, self.next_exec(), None, origin, [(source.value, value)])
 
     def receive(self, data: Any, source: PeerId) -> None:
         """Take in an Envelope's bytes."""
@@ -111,10 +178,28 @@ class Engine:
         origin: bytes,
         seeds: list[tuple[int, Any]],
     ) -> None:
+        if self.bootstraps.holds(target):
+            self.bootstraps.hold(target, lambda: self._run(target, plan, exec_id, inbound, origin, seeds))
+        else:
+            self._run(target, plan, exec_id, inbound, origin, seeds)
+
+    def _run(
+        self,
+        target: str,
+        plan: EntryPlan,
+        exec_id: ExecId,
+        inbound: Inbound | None,
+        origin: bytes,
+        seeds: list[tuple[int, Any]],
+    ) -> Frame:
         function, handlers = self._functions[target]
-        self.dispatcher.begin(
+        return self.dispatcher.begin(
             function.table, handlers, exec_id, inbound, origin, plan.claims, plan.exclusive_ops, seeds, plan.starts
         )
+
+    def _origin(self, what: bytes, target: str) -> bytes:
+        self._begun += 1
+        return _origin(what, target, self._begun)
 
     # --- answers that come later --------------------------------------------------------------------------------------
 
@@ -171,6 +256,10 @@ class Engine:
             self.steps.append(QuorumMissed(target, info.slot, info.source, exec_id, received, cohort, blamed))
         else:
             self.steps.append(OpFailed(target, info.op_type, info.slot, info.source, exec_id, blamed))
+        for value, watched in self._functions[target][0].watches:
+            if op in watched:
+                frame.write_late(value, TRIGGER)
+        self.bootstraps.failed(frame)
 
 
 def _blame(title: str, error: BaseException) -> RoleError:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from bb_core import keys
 from bb_core.engine.dispatch import Handler
+from bb_core.engine.gathering import bind_collect, bind_contribute
 from bb_core.engine.program import FunctionProgram, OpInfo
 from bb_core.engine.sending import bind_send
+from bb_core.engine.syscalls import BODIES
 from bb_core.errors import InstallError
 from bb_core.ops.spec import Attribute
-from bb_core.steps import AppEvent
+from bb_core.roles.contract import implements
 
 if TYPE_CHECKING:
-    from bb_core.engine.context import OpContext
     from bb_core.engine.engine import Engine
 
 
@@ -24,10 +26,20 @@ def bind_function(engine: Engine, function: FunctionProgram) -> list[Handler]:
 
 
 def _bind(engine: Engine, function: FunctionProgram, info: OpInfo) -> Handler:
-    binder = _FRAMEWORK.get((info.domain, info.op_type))
-    if binder is not None:
-        return binder(engine, function, info)
+    if info.domain == keys.WIRE:
+        return _handler(info, _WIRE[info.op_type](engine, info))
+    make = BODIES.get((info.domain, info.op_type))
+    if make is not None:
+        return _handler(info, make(engine, function, info))
+    if info.spec is not None and info.spec.call:
+        return _bind_plugin(info)
     component = engine.components.get(info.slot)
+    if component is None and not info.slot:
+        raise InstallError(
+            f"nothing on this Node can run {info.op_type} of domain {info.domain!r}",
+            where=info.source,
+            hint="install the plugin that declares it",
+        )
     if component is None:
         raise InstallError(f"{info.op_type} has no Concrete in slot {info.slot!r}", where=info.source)
     if info.domain == keys.ONNX:
@@ -37,11 +49,17 @@ def _bind(engine: Engine, function: FunctionProgram, info: OpInfo) -> Handler:
 
 def _bind_role(engine: Engine, component: Any, info: OpInfo) -> Handler:
     spec = info.spec
-    if spec is None or not hasattr(component, spec.method):
+    if spec is None or not spec.method:
         raise InstallError(
             f"nothing on this Node can run {info.op_type} of domain {info.domain!r}",
             where=info.source,
             hint="install the plugin that declares it",
+        )
+    if not implements(type(component), spec.method):
+        raise InstallError(
+            f"{type(component).__name__} in slot {info.slot!r} does not implement {spec.method}",
+            where=info.source,
+            hint=f"bind another Concrete to {info.slot!r}, or implement the method",
         )
     leading = tuple(engine.components[info.attributes[s.name]] for s in spec.slots)
     keywords = {a.name: _attribute(a, info.attributes) for a in spec.attributes}
@@ -62,35 +80,33 @@ def _handler(
     keywords: dict[str, Any] | None = None,
 ) -> Handler:
     optional = tuple(p.optional for p in info.spec.outputs) if info.spec else ()
-    padded = optional + (False,) * (len(info.output_classes) - len(optional))
+    padded = (optional + (False,) * len(info.output_classes))[: len(info.output_classes)]
     return Handler(call, takes_context, leading, keywords or {}, info.output_classes, padded, info.exclusive, info)
 
 
-def _bind_gate(engine: Engine, function: FunctionProgram, info: OpInfo) -> Handler:
-    return _handler(info, None)
+def _bind_plugin(info: OpInfo) -> Handler:
+    """Bind an op that a plugin declares, with the function that runs it."""
+    spec = info.spec
+    assert spec is not None
+    module, _, name = spec.call.partition(":")
+    try:
+        call = getattr(import_module(module), name)
+    except Exception as error:  # a plugin's module may raise anything
+        raise InstallError(
+            f"{info.op_type} of domain {info.domain!r} is run by {spec.call}, which cannot be imported",
+            where=info.source,
+            hint=f"{type(error).__name__}: {error}",
+        ) from error
+    return _handler(info, call, keywords={a.name: _attribute(a, info.attributes) for a in spec.attributes})
 
 
-def _bind_output(engine: Engine, function: FunctionProgram, info: OpInfo) -> Handler:
-    port, target = info.output_ports[0], function.name
-
-    def emit(ctx: OpContext, value: Any) -> Any:
-        engine.steps.append(AppEvent(target, port, value, ctx.exec_id))
-        return value
-
-    return _handler(info, emit)
+def _bind_recv(engine: Engine, info: OpInfo) -> None:
+    """A Recv is never ready: it waits for nothing, and its entry writes its outputs."""
 
 
-def _bind_send_op(engine: Engine, function: FunctionProgram, info: OpInfo) -> Handler:
-    return _handler(info, bind_send(engine, info))
-
-
-def _bind_recv(engine: Engine, function: FunctionProgram, info: OpInfo) -> Handler:
-    return _handler(info, None)  # never ready: it waits for nothing and no entry starts it
-
-
-_FRAMEWORK: Final[dict[tuple[str, str], Callable[[Engine, FunctionProgram, OpInfo], Handler]]] = {
-    (keys.SYSCALL, "Gate"): _bind_gate,
-    (keys.SYSCALL, "Output"): _bind_output,
-    (keys.WIRE, "Send"): _bind_send_op,
-    (keys.WIRE, "Recv"): _bind_recv,
+_WIRE: Final[dict[str, Callable[[Engine, OpInfo], Callable[..., Any] | None]]] = {
+    "Send": bind_send,
+    "Recv": _bind_recv,
+    "Gather.Contribute": bind_contribute,
+    "Gather.Collect": bind_collect,
 }

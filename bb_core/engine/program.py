@@ -13,9 +13,9 @@ from bb_core import keys
 from bb_core import types as t
 from bb_core.engine.dispatch import Table
 from bb_core.errors import InstallError
-from bb_core.ir.entries import INVOKE, Entry, entries_of, entry_for, is_constant, is_recv
+from bb_core.ir.entries import INVOKE, Entry, begins, entries_of, entry_for, is_constant, is_on_failure, is_recv
 from bb_core.ir.passport import digest_of
-from bb_core.ir.proto import attribute, attributes, data_inputs, metadata, source_of, value_types
+from bb_core.ir.proto import attribute, attributes, data_inputs, metadata, reads, source_of, value_types
 from bb_core.ops.spec import Answer, OpSpec
 from bb_core.ops.table import find_spec
 from bb_core.roles import ROLES
@@ -45,9 +45,9 @@ class OpInfo:
         return f"{self.op_type} of slot {self.slot!r}" if self.slot else self.op_type
 
     @property
-    def waits_for_peers(self) -> bool:
-        """Whether the op answers after other peers have."""
-        return self.spec is not None and self.spec.answer is Answer.NETWORK
+    def waits_for_others(self) -> bool:
+        """Whether the op answers when other peers have, or when a time has come: not after computing."""
+        return self.spec is not None and self.spec.answer in (Answer.NETWORK, Answer.TIME)
 
     @property
     def deadline_ns(self) -> int | None:
@@ -65,6 +65,17 @@ class EntryPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """An op that begins Frames of its own: every `period` nanoseconds, at an event, or at a phase of life."""
+
+    kind: str
+    entry: str
+    value: int
+    key: str
+    period: int
+
+
+@dataclass(frozen=True, slots=True)
 class Export:
     """A value that an Envelope may fill."""
 
@@ -74,7 +85,7 @@ class Export:
     value: int
     sender: int
     wanted: type | None
-    dedup: bool
+    gates: frozenset[str]
     together: int
     """How many values of this edge one Envelope brings."""
 
@@ -92,6 +103,9 @@ class FunctionProgram:
     entries: dict[str, EntryPlan]
     proto: onnx.FunctionProto = field(repr=False)
     index: dict[str, int] = field(repr=False)
+    watches: tuple[tuple[int, frozenset[int]], ...] = ()
+    """For each OnFailure: the value to write, and the ops whose failure it watches for."""
+    sources: tuple[Source, ...] = ()
 
     def invoke_plan(self, given: Sequence[str]) -> EntryPlan:
         """Return the plan of an invoke that gives these inputs."""
@@ -164,13 +178,14 @@ def _function(proto: onnx.FunctionProto, bindings: dict[str, dict[str, Any]]) ->
     names = [*proto.input, *(v for n in (*constants, *nodes) for v in n.output if v)]
     index = {v: i for i, v in enumerate(names)}
     fixed = {n.output[0] for n in constants}
-    read = {v for n in nodes for v in n.input}
-    waits = [sorted({index[v] for v in n.input if v and v not in fixed}) for n in nodes]
-    inputs = [[index.get(v, -1) for v in data_inputs(n)] for n in nodes]
+    needed = [[] if is_on_failure(n) else reads(n) for n in nodes]
+    read = {v for values in needed for v in values}
+    waits = [sorted({index[v] for v in values if v not in fixed}) for values in needed]
+    inputs = [[index.get(v, -1) for v in _arguments(n)] for n in nodes]
     outputs = [[index[v] if v in read else -1 for v in n.output] for n in nodes]
-    table = Table(
-        proto.name, len(names), waits, inputs, outputs, tuple((index[n.output[0]], _constant(n)) for n in constants)
-    )
+    any_of = frozenset(i for i, n in enumerate(nodes) if (spec := find_spec(n.domain, n.op_type)) and spec.any_of)
+    held = tuple((index[n.output[0]], _constant(n)) for n in constants)
+    table = Table(proto.name, len(names), waits, inputs, outputs, held, any_of)
     types = value_types(proto)
     ops = [_info(n, types, bindings) for n in nodes]
     function = FunctionProgram(
@@ -183,10 +198,42 @@ def _function(proto: onnx.FunctionProto, bindings: dict[str, dict[str, Any]]) ->
         {},
         proto,
         index,
+        _watches(nodes, index),
+        tuple(_source(n, index) for n in nodes if begins(n) and not is_recv(n)),
     )
     for entry in entries_of(proto):
         function.entries[entry.name] = _plan(entry, function)
     return function
+
+
+def _arguments(node: onnx.NodeProto) -> list[str]:
+    """What an op is called with: its inputs, then what its bodies take from outside."""
+    given = data_inputs(node)
+    return given + [v for v in reads(node) if v not in node.input]
+
+
+def _watches(nodes: Sequence[onnx.NodeProto], index: dict[str, int]) -> tuple[tuple[int, frozenset[int]], ...]:
+    """For each OnFailure, the value that it gives and the ops whose failure it watches for."""
+    producer = {v: i for i, n in enumerate(nodes) for v in n.output}
+    found = []
+    for node in nodes:
+        if is_on_failure(node):
+            watched: set[int] = set()
+            queue = [v for v in node.input if v in producer]
+            while queue:
+                i = producer[queue.pop()]
+                if i not in watched:
+                    watched.add(i)
+                    queue += [v for v in reads(nodes[i]) if v in producer]
+            found.append((index[node.output[0]], frozenset(watched)))
+    return tuple(found)
+
+
+def _source(node: onnx.NodeProto, index: dict[str, int]) -> Source:
+    entry = begins(node)
+    attrs = attributes(node)
+    key = str(attrs.get("phase", attrs.get("kind", "")))
+    return Source(entry.partition(":")[0], entry, index[node.output[0]], key, int(attrs.get("period", 0)))
 
 
 def _kept(proto: onnx.FunctionProto, nodes: Sequence[int]) -> list[int]:
@@ -237,7 +284,7 @@ def _export(node: onnx.NodeProto, function: FunctionProgram, exports: dict[int, 
             function.index[value],
             function.index[node.output[0]],
             python_class(types.get(value, t.ANY)),
-            keys.GATE_DEDUP in gates,
+            frozenset(gates),
             len(sites),
         )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bb_core import keys
+from bb_core.engine.governor import BEFORE_DECODING
 from bb_core.engine.program import Export
 from bb_core.engine.requests import RESPONSE
 from bb_core.errors import (
@@ -17,7 +19,7 @@ from bb_core.errors import (
     SourceMismatch,
 )
 from bb_core.ids import PeerId
-from bb_core.steps import Dropped, EnvelopeRejected, FillRejected
+from bb_core.steps import Dropped, EnvelopeRejected, FillRejected, PeerBlocked
 from bb_core.values import TRIGGER
 from bb_core.wire.address import parse_site_suffix
 from bb_core.wire.codec import Envelope, Fill, decode
@@ -53,16 +55,23 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
             arrival = arrived.setdefault((export.function, export.edge), _Arrival(index, export, source))
             arrival.count += 1
             key = (source.raw, inbound.kind, inbound.request, export.site)
-            if key in engine.seen:
+            if export.gates & BEFORE_DECODING and not engine.governor.admits(source, export.gates, engine.now):
+                arrival.refused = True
+                continue
+            if keys.GATE_DEDUP in export.gates and key in engine.seen:
                 engine.steps.append(Dropped(source, "duplicate"))
                 continue
             arrival.written.append((export.value, _value(fill, export)))
-            if export.dedup and inbound.request:  # without a request id, two arrivals cannot be told apart
+            if (
+                keys.GATE_DEDUP in export.gates and inbound.request
+            ):  # without a request id, two arrivals cannot be told apart
                 engine.seen.add(key)
         except RemoteError as error:
             engine.steps.append(FillRejected(source, index, error))
     for (function, edge), arrival in arrived.items():
-        if arrival.count < arrival.export.together:
+        if arrival.refused:
+            engine.steps.append(PeerBlocked(source))
+        elif arrival.count < arrival.export.together:
             engine.steps.append(FillRejected(source, arrival.index, _incomplete(edge, arrival)))
         elif len(arrival.written) > 1:
             engine.begin_received(function, edge, inbound, arrival.written)
@@ -71,12 +80,13 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
 class _Arrival:
     """What one Envelope brings for one edge: the sender, and the values that could be read."""
 
-    __slots__ = ("count", "export", "index", "written")
+    __slots__ = ("count", "export", "index", "refused", "written")
 
     def __init__(self, index: int, export: Export, source: PeerId) -> None:
         self.index = index
         self.export = export
         self.count = 0
+        self.refused = False
         self.written: list[tuple[int, Any]] = [(export.sender, source)]
 
 

@@ -11,7 +11,7 @@ from bb_core.engine.program import OpInfo
 from bb_core.engine.requests import REQUEST, RESPONSE, Request
 from bb_core.errors import RoleError
 from bb_core.ids import PeerId
-from bb_core.steps import SendEnvelope, WireTimeout
+from bb_core.steps import PeerBlocked, SendEnvelope, WireTimeout
 from bb_core.values import PeerList, RequestId
 from bb_core.wire.address import p2p_address, site_suffix
 from bb_core.wire.codec import Envelope, Fill, encode
@@ -35,9 +35,12 @@ def bind_send(engine: Engine, info: OpInfo) -> Callable[..., RequestId]:
     delivery = int(info.attributes[keys.DELIVERY])
     is_reply = bool(info.attributes.get(keys.REPLY, 0))
     reason = f"delivery of {info.title}"
+    gates = frozenset(info.attributes.get(keys.GATES, ()))
 
     def send(ctx: OpContext, to: Any, *values: Any) -> RequestId:
         peers = _peers(to)
+        if gates:
+            peers = _admitted(engine, peers, gates)
         inbound = ctx.frame.inbound
         if is_reply and inbound is not None and inbound.request:
             kind, number = RESPONSE, inbound.request
@@ -50,6 +53,22 @@ def bind_send(engine: Engine, info: OpInfo) -> Callable[..., RequestId]:
         return RequestId(number)
 
     return send
+
+
+def _admitted(engine: Engine, peers: tuple[PeerId, ...], gates: frozenset[str]) -> tuple[PeerId, ...]:
+    """Leave out the peers that a gate holds back, each with a Step."""
+    admits = engine.governor.admits
+    if all(admits(p, gates, engine.now) for p in peers):
+        return peers
+    for peer in peers:
+        if not admits(peer, gates, engine.now):
+            engine.steps.append(PeerBlocked(peer))
+    kept = tuple(p for p in peers if admits(p, gates, engine.now))
+    if not kept:
+        raise RoleError(
+            "all peers to send to are blocked or cooling down", hint="see Node.block, Node.allow_only and Node.sent"
+        )
+    return kept
 
 
 def _emit(

@@ -148,7 +148,7 @@ def type_from_proto(proto: onnx.TypeProto) -> Type:
         dims = tuple(_dim(d) for d in proto.tensor_type.shape.dim)
         return Type(base.denotation, base.elem, dims)
     if proto.WhichOneof("value") == "opaque_type":
-        return t.NAMED.get(proto.opaque_type.name, t.ANY)
+        return t.named(proto.opaque_type.name) or t.ANY
     return t.ANY
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,10 @@ from bb_core.engine.program import Program
 from bb_core.engine.timers import Timer
 from bb_core.errors import UnknownInput, UnknownModule, did_you_mean
 from bb_core.ids import ExecId, PeerId
+from bb_core.ir.naming import bootstrap_name
 from bb_core.node.config import NodeConfig
-from bb_core.steps import BudgetSpent, Step
-from bb_core.types import python_class
+from bb_core.steps import Backpressure, BudgetSpent, Step
+from bb_core.types import Type, python_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +104,71 @@ class Node:
         if target not in self.targets:
             raise UnknownModule(f"the target {target!r} is not installed", hint=did_you_mean(target, self.targets))
         types = program.functions[target].input_types
-        for name, value in inputs.items():
-            if name not in types:
-                raise UnknownInput(f"{target} has no input {name!r}", hint=did_you_mean(name, types))
-            wanted = python_class(types[name])
-            if wanted is not None and not isinstance(value, wanted):
-                raise UnknownInput(
-                    f"the input {name!r} of {target} was given a {type(value).__name__}", expected=str(types[name])
-                )
+        self._check_inputs(target, types, inputs)
         if not inputs:
             raise UnknownInput(f"{target} was invoked without an input", expected=f"at least one of {sorted(types)}")
         exec_id = self._engine.next_exec()
         self._ingress.append((self._now, Engine.begin_invoke, (target, exec_id, dict(inputs))))
         return exec_id
+
+    def bootstrap(self, target: str, inputs: Mapping[str, Any], now: int) -> ExecId:
+        """Run the bootstrap of a target: for the first time with its inputs, or anew.
+
+        One without inputs begins by itself at the first poll. What begins a body waits until all bootstraps are done.
+
+        Raises:
+            UnknownModule: the target is not installed here, or has no bootstrap.
+            UnknownInput: an input is missing, unknown or of another type.
+        """
+        self._advance(now)
+        legal = sorted(self._engine.bootstraps.names)
+        if target not in legal:
+            raise UnknownModule(f"the target {target!r} has no bootstrap here", hint=did_you_mean(target, legal))
+        types = self._engine.program.functions[bootstrap_name(target)].input_types
+        self._check_inputs(f"the bootstrap of {target}", types, inputs)
+        for name in types:
+            if name not in inputs:
+                raise UnknownInput(f"the bootstrap of {target} lacks its input {name!r}", expected=str(types[name]))
+        exec_id = self._engine.next_exec()
+        self._ingress.append((self._now, Engine.begin_bootstrap, (target, exec_id, dict(inputs))))
+        return exec_id
+
+    def fire_lifecycle(self, phase: str, now: int) -> None:
+        """Begin the Frames of the ops that wait for a phase of the Node's life, such as `shutdown`."""
+        self._advance(now)
+        self._ingress.append((self._now, Engine.fire, (phase,)))
+
+    def publish(self, kind: str, now: int) -> None:
+        """Begin the Frames of the ops that wait for a kind of event."""
+        self._advance(now)
+        self._ingress.append((self._now, Engine.publish, (kind,)))
+
+    def sent(self, peer: PeerId, ok: bool, now: int) -> None:
+        """Tell whether an Envelope could be handed over; a peer that cannot be reached cools down."""
+        self._advance(now)
+        until = self._engine.governor.sent(peer, ok, self._now)
+        if until:
+            self._engine.steps.append(Backpressure(peer, until))
+
+    def block(self, peer: PeerId) -> None:
+        """Take nothing from a peer and send it nothing."""
+        self._engine.governor.block(peer)
+
+    def unblock(self, peer: PeerId) -> None:
+        """Take a block back."""
+        self._engine.governor.unblock(peer)
+
+    def allow_only(self, peers: Iterable[PeerId] | None) -> None:
+        """Deal with these peers alone; None: with everyone who is not blocked."""
+        self._engine.governor.allow_only(peers)
+
+    def records(self, name: str) -> list[Any]:
+        """Return what the program has recorded under a name (`bb.syscalls.record`), the oldest first."""
+        return list(self._engine.services.rings.get(name, ()))
+
+    def counters(self) -> dict[str, int]:
+        """Return the program's counters (`bb.syscalls.metric`), in order of name."""
+        return dict(sorted(self._engine.services.counters.items()))
 
     def poll(self, now: int) -> PollResult:
         """Do what can be done at a time.
@@ -125,6 +178,7 @@ class Node:
         """
         self._advance(now)
         engine, left = self._engine, self._config.op_budget
+        engine.start()
         while left > 0:
             due = engine.timers.due(self._now)
             engine.take_answers()
@@ -160,6 +214,16 @@ class Node:
         return found
 
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _check_inputs(self, target: str, types: Mapping[str, Type], inputs: Mapping[str, Any]) -> None:
+        for name, value in inputs.items():
+            if name not in types:
+                raise UnknownInput(f"{target} has no input {name!r}", hint=did_you_mean(name, types))
+            wanted = python_class(types[name])
+            if wanted is not None and not isinstance(value, wanted):
+                raise UnknownInput(
+                    f"the input {name!r} of {target} was given a {type(value).__name__}", expected=str(types[name])
+                )
 
     def _advance(self, now: int) -> None:
         self._now = max(self._now, now)

@@ -17,6 +17,8 @@ class Answer(Enum):
     """It may answer now, or later by `ctx.later()`."""
     NETWORK = "network"
     """It answers after other peers have: its Frame lets go of its exclusive slots while it waits."""
+    TIME = "time"
+    """It answers when a time has come; its Frame lets go of its exclusive slots likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,10 @@ class OpSpec:
         stateful: Ops on one stateful slot keep program order.
         method: Method of a Role's contract that the op calls; empty for the framework's own ops.
         expanded_by: Compiler pass that replaces this op before it can run; empty when it runs as it is.
+        record: Dotted name of the recorder function (`bb.syscalls.limit.acquire`); empty when there is none.
+        source: Begins a Frame of its own (`timer`, `event` or `lifecycle`), whose seeds are the op's outputs.
+        any_of: Ready as soon as one input is written; the others are None.
+        call: `"module:function"` that runs an op which a plugin declares; it is given `ctx`, inputs and attributes.
         relations: Names of type relations between ports, resolved by the type solver.
     """
 
@@ -91,6 +97,10 @@ class OpSpec:
     method: str = ""
     expanded_by: str = ""
     relations: tuple[str, ...] = ()
+    record: str = ""
+    source: str = ""
+    any_of: bool = False
+    call: str = ""
     doc: str = field(default="", compare=False)
 
     @property
@@ -100,8 +110,8 @@ class OpSpec:
 
     def signature(self) -> str:
         """Write the op as one readable line."""
-        ins = [p.name + ("?" if p.optional else "") + ": " + str(p.type) for p in self.inputs]
+        ins = [f"{'*' if p.variadic else ''}{p.name}{'?' if p.optional else ''}: {p.type}" for p in self.inputs]
         ins += [f"{s.name}: {s.role} slot" for s in self.slots]
         ins += [f"{a.name}={'required' if a.default is REQUIRED else a.default!r}" for a in self.attributes]
-        outs = ", ".join(f"{p.name}: {p.type}" for p in self.outputs)
+        outs = ", ".join(f"{'*' if p.variadic else ''}{p.name}: {p.type}" for p in self.outputs)
         return f"{self.name}({', '.join(ins)}) -> {outs}"

@@ -15,8 +15,9 @@ import numpy as np
 
 from bb_core.errors import PayloadError, TypeMismatch
 from bb_core.ids import PeerId
-from bb_core.values import TRIGGER, PeerList, RequestId, Tensor, Trigger
-from bb_core.wire.address import COMPONENT, OP, P2P, SITE, Address, Segment
+from bb_core.types import ADDRESS, ADDRESS_LIST, set_python_class
+from bb_core.values import TRIGGER, Composite, PeerList, RequestId, Tensor, Trigger
+from bb_core.wire.address import COMPONENT, OP, P2P, SITE, Address, AddressList, Segment
 from bb_core.wire.bincode import Reader, sized, u32, u64
 from bb_core.wire.tensors import MAX_RANK, to_array
 from bb_core.wire.wire_types import Payload, WireType, decode_value, encode_value
@@ -25,16 +26,8 @@ MAX_DEPTH: Final = 16
 """How deep a Composite may lie in others; it bounds the recursion that a peer can cause."""
 
 
-class AddressList(tuple[Address, ...]):
-    """Addresses in order of preference."""
-
-    __slots__ = ()
-
-
-class Composite(tuple[Any, ...]):
-    """Several values, each of any wire type, that travel as one."""
-
-    __slots__ = ()
+set_python_class(ADDRESS, Address)
+set_python_class(ADDRESS_LIST, AddressList)
 
 
 # --- without structure ------------------------------------------------------------------------------------------------

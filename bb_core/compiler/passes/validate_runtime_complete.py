@@ -10,7 +10,7 @@ from bb_core.compiler.contracts import CONTRACTS
 from bb_core.compiler.lint import lint
 from bb_core.compiler.state import State
 from bb_core.errors import IncompleteProgram, UnreachableOp
-from bb_core.ir.entries import entries_of, is_constant, is_recv
+from bb_core.ir.entries import begins, entries_of, is_constant
 from bb_core.ir.proto import reads, source_of
 
 _SHOWN = 5  # of what one pass has left undone; the rest would say the same
@@ -44,7 +44,7 @@ def _check_reach(function: onnx.FunctionProto, state: State) -> None:
     reached = {i for e in entries for i in e.ops}
     lost: set[str] = set()
     for i, node in enumerate(function.node):
-        if i in reached or is_constant(node) or is_recv(node):
+        if i in reached or is_constant(node) or begins(node):
             continue
         if not lost.intersection(reads(node)):  # what follows an op that never runs is no error of its own
             state.add(_error(function, node, [e.name for e in entries]))

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from bb_core.errors import DuplicateRegistration, PayloadError, TypeMismatch
 from bb_core.ids import PeerId, fnv1a64
-from bb_core.values import TRIGGER, PeerList, Record, RequestId
+from bb_core.values import TRIGGER, Composite, PeerList, Record, RequestId
 from bb_core.wire import wire_types
-from bb_core.wire.address import Address
-from bb_core.wire.carriers import CARRIERS, MAX_DEPTH, AddressList, Composite
+from bb_core.wire.address import Address, AddressList
+from bb_core.wire.carriers import CARRIERS, MAX_DEPTH
 from bb_core.wire.payloads import RECORD, TENSOR, decode_value, encode_value, register
 
 TRIGGER_HASH, PEER, PEERS, REQUEST, BYTES, ADDRESS, ADDRESSES, COMPOSITE, CPU_TENSOR = (c.type_hash for c in CARRIERS)
