@@ -34,6 +34,7 @@ from bb_core.version import __version__
 if TYPE_CHECKING:
     from bb_core.compiler import Compiler
     from bb_core.dsl import syscalls
+    from bb_core.dsl.syscalls import opset
     from bb_core.node import Node, NodeConfig, PollResult, install
     from bb_core.simulation import Round, RunResult, each, run
 
@@ -48,6 +49,7 @@ _LAZY = {
     "each": "bb_core.simulation",
     "run": "bb_core.simulation",
     "steps": "bb_core.steps",
+    "opset": "bb_core.dsl.syscalls",
     "syscalls": "bb_core.dsl.syscalls",
 }
 
@@ -109,6 +111,7 @@ __all__ = [
     "i32",
     "i64",
     "install",
+    "opset",
     "roles",
     "run",
     "syscalls",

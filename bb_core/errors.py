@@ -242,6 +242,18 @@ class UnknownStage(CompileError, LookupError):
     code = "BB-C021"
 
 
+class EdgeTypeMismatch(TypeSolveError):
+    """What is sent and what its receiver reads are of different types. A Codec slot between the two converts."""
+
+    code = "BB-C040"
+
+
+class UnresolvedType(TypeSolveError):
+    """A value is sent to other peers, and nothing says of which type it is. Declare the input that it comes from."""
+
+    code = "BB-C041"
+
+
 class ImpossibleQuorum(CompileError):
     """A collection wants more answers than it has peers, or a minimum above its quorum: it could never close well."""
 
@@ -297,6 +309,12 @@ class UncalledBootstrap(ProtocolWarning):
     """
 
     code = "BB-C076"
+
+
+class UntypedValue(ProtocolWarning):
+    """A value is sent to other peers, and nothing says of which type it is; permitted by `with_permissive_types`."""
+
+    code = "BB-C077"
 
 
 class CompileErrors(CompileError):
@@ -455,6 +473,12 @@ class InvalidConcrete(PluginError, TypeError):
     """A class is not a legal Concrete: no Role among its bases, or a method that differs from its Role's contract."""
 
     code = "BB-P004"
+
+
+class InvalidOp(PluginError, TypeError):
+    """An op is declared in a domain that is not its author's, or without a function that runs it."""
+
+    code = "BB-P009"
 
 
 class RoleError(PluginError):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pluggy
 
 if TYPE_CHECKING:
-    from bb_core.registry import Registry, Stages, Suites
+    from bb_core.registry import Ops, Registry, Stages, Suites, Types
 
 PROJECT: Final = "bytesandbrains"
 """Name of the pluggy project and of the entry-point group."""
@@ -44,6 +44,23 @@ def bb_register_stages(stages: Stages) -> None:
 
     A stage is a function `(model, state)` that changes the model in place. It runs for a compiler that asks for it by
     `with_stage("mypkg.fuse")`, never by itself.
+    """
+
+
+@hookspec
+def bb_register_ops(ops: Ops) -> None:
+    """Declare ops: `ops.add(OpSpec("mypkg.ops", "Scale", 1, inputs=..., outputs=..., call="mypkg.ops:scale"))`.
+
+    A Module records them by `bb.opset("mypkg.ops").scale(g, x, factor=2.0)`. The function is given `ctx`, the inputs by
+    position and the attributes by name, and returns the output, or a tuple of several.
+    """
+
+
+@hookspec
+def bb_register_types(types: Types) -> None:
+    """Add types to the lattice: `types.declare("mypkg.sparse", python_class=Sparse, encode=..., decode=...)`.
+
+    The name is stable and begins with the package's own. With `encode` and `decode` its values can be sent.
     """
 
 

@@ -17,6 +17,7 @@ WIRE: Final = f"{PREFIX}.wire"
 COMPOSITE: Final = f"{PREFIX}.composite"
 ADDRESS_BOOK: Final = f"{PREFIX}.address_book"
 ROLE_PREFIX: Final = f"{PREFIX}.role."
+PROTOCOL_PREFIX: Final = f"{PREFIX}.protocol."
 
 # --- the eight Roles --------------------------------------------------------------------------------------------------
 BACKEND: Final = "backend"

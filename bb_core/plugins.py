@@ -15,7 +15,8 @@ from typing import Any
 import pluggy
 
 from bb_core import hooks
-from bb_core.registry import Registry, Stages, Suites
+from bb_core.ops.table import check_op, declare_op
+from bb_core.registry import Ops, Registry, Stages, Suites, Types
 from bb_core.roles.contract import Role
 
 
@@ -104,15 +105,23 @@ def _register(found: Plugins, plugin: Any, status: PluginStatus) -> None:
     manager.register(plugin, name=f"{status.distribution}:{status.name}")
     others = [p for p in manager.get_plugins() if p is not plugin]
     registry, suites = Registry(owner=status.title), Suites(owner=status.title)
-    stages = Stages(owner=status.title)
+    ops = Ops(owner=status.title)
+    stages, types = Stages(owner=status.title), Types(owner=status.title)
     try:
         manager.check_pending()
         manager.subset_hook_caller("bb_register_concretes", others)(registry=registry)
         manager.subset_hook_caller("bb_register_suites", others)(suites=suites)
         manager.subset_hook_caller("bb_register_stages", others)(stages=stages)
+        manager.subset_hook_caller("bb_register_ops", others)(ops=ops)
+        manager.subset_hook_caller("bb_register_types", others)(types=types)
         for name in suites.modules:
             if name in found.suites.modules:
                 found.suites.add(name, suites.modules[name])  # raises, naming the suite
+        for spec in ops.specs:
+            check_op(spec)
+        types.apply()
+        for spec in ops.specs:
+            declare_op(spec, status.title)
         found.stages.take(stages)
         found.registry.take(registry)
     except Exception:

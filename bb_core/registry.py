@@ -12,7 +12,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from bb_core.errors import DuplicateRegistration, InvalidConcrete, PluginLoadError, UnknownConcrete, did_you_mean
+from bb_core.ops.spec import OpSpec
 from bb_core.roles.contract import Role, roles_of, specs_of
+from bb_core.types import ANY, Type, declare
+from bb_core.wire.wire_types import register
 
 C = TypeVar("C", bound=type[Role])
 
@@ -232,6 +235,62 @@ class Stages:
 
     def __iter__(self) -> Iterator[StageEntry]:
         return iter(sorted(self._entries.values(), key=lambda e: e.name))
+
+
+@dataclass(frozen=True, slots=True)
+class TypeEntry:
+    """A type that a plugin declares, and how its values travel; without `encode` they cannot."""
+
+    name: str
+    parent: Type
+    python_class: type | None
+    encode: Callable[[Any], Any] | None
+    decode: Callable[[memoryview], Any] | None
+    owner: str
+
+
+@dataclass(slots=True)
+class Types:
+    """Types that a plugin adds to the lattice."""
+
+    owner: str = ""
+    entries: list[TypeEntry] = field(default_factory=list)
+
+    def declare(
+        self,
+        name: str,
+        *,
+        parent: Type = ANY,
+        python_class: type | None = None,
+        encode: Callable[[Any], Any] | None = None,
+        decode: Callable[[memoryview], Any] | None = None,
+    ) -> None:
+        """Declare a type; with both functions its values can cross the network (`bb_core.wire.wire_types.register`)."""
+        if (encode is None) != (decode is None) or (encode is not None and python_class is None):
+            raise InvalidConcrete(
+                f"the type {name!r} is given half of what travelling takes",
+                expected="python_class, encode and decode, or none of the two functions",
+            )
+        self.entries.append(TypeEntry(name, parent, python_class, encode, decode, self.owner))
+
+    def apply(self) -> None:
+        """Put the types into the lattice and the wire registry."""
+        for e in self.entries:
+            declare(e.name, parent=e.parent, python_class=e.python_class, owner=e.owner)
+            if e.encode is not None and e.decode is not None and e.python_class is not None:
+                register(e.name, e.python_class, e.encode, e.decode)
+
+
+@dataclass(slots=True)
+class Ops:
+    """Ops that a plugin declares in domains of its own."""
+
+    owner: str = ""
+    specs: list[OpSpec] = field(default_factory=list)
+
+    def add(self, spec: OpSpec) -> None:
+        """Declare an op; its `call` names what runs it, which is imported when a program with it is installed."""
+        self.specs.append(spec)
 
 
 def name_of(cls: type) -> str:

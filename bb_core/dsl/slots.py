@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bb_core import keys
 from bb_core import roles as r
+from bb_core.dsl.names import check_name
 from bb_core.dsl.output import Output
 from bb_core.dsl.source import caller_line
 from bb_core.errors import MissingInput, TypeMismatch, UnknownPort, did_you_mean
@@ -39,6 +40,7 @@ class Slot:
         if config is not None and self.default is not None:
             self.default = Use(self.default.concrete, config)
         self.name = ""
+        self.contract: type[Role] = self.role
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -63,13 +65,13 @@ class BoundSlot:
         self.module = module
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        specs = specs_of(self.slot.role)
+        specs = specs_of(self.slot.contract)
         if name.startswith("__") or name not in specs:
             raise AttributeError(f"a {self.slot.role.role} slot has no op {name!r}; {did_you_mean(name, specs)}")
         return self._recorder(name, specs[name])
 
     def __dir__(self) -> list[str]:
-        return list(specs_of(self.slot.role))
+        return list(specs_of(self.slot.contract))
 
     def path(self, g: Graph) -> str:
         """Return the slot's path as `g` sees it, and register the slot with the recording."""
@@ -155,22 +157,41 @@ class DataSourceSlot(Slot):
 
 
 class ProtocolSlot(Slot):
-    """A hole for a Protocol."""
+    """A hole for a Protocol.
+
+    Args:
+        protocol: The class that declares the protocol; its ops are the slot's methods.
+    """
 
     role = r.Protocol
+
+    def __init__(
+        self, protocol: type[r.Protocol], default: type[Role] | str | Use | None = None, config: Any = None
+    ) -> None:
+        super().__init__(default, config)
+        if not protocol.protocol:
+            raise TypeMismatch(
+                f"{protocol.__name__} declares no protocol",
+                where=caller_line(),
+                expected="a subclass of bb.roles.Protocol with a `protocol` name and ops",
+            )
+        self.contract = protocol
 
 
 class PeerSelectorSlot(Slot):
     """A hole for a PeerSelector.
 
     Args:
-        peer_class: Name of the class of peers that it selects; what is sent to them runs on that class.
+        peer_class: Name of the class of peers that it selects; what is sent to them runs on that class. The Module's
+            own class, to talk among equals, is the empty one.
     """
 
     role = r.PeerSelector
 
-    def __init__(self, peer_class: str, default: type[Role] | str | Use | None = None, config: Any = None) -> None:
+    def __init__(self, peer_class: str = "", default: type[Role] | str | Use | None = None, config: Any = None) -> None:
         super().__init__(default, config)
+        if peer_class:
+            check_name("class of peers", peer_class)
         self.peer_class = peer_class
 
     def extra(self, spec: OpSpec) -> dict[str, Any]:

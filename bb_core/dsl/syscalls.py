@@ -7,6 +7,7 @@ stand together: `bb.syscalls.limit.acquire`, `hold.stash`, `serialize.enqueue`, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,19 +17,21 @@ from bb_core.dsl.source import caller_line
 from bb_core.errors import UnknownPort, did_you_mean
 from bb_core.ops.framework import FRAMEWORK_OPS
 from bb_core.ops.spec import OpSpec
+from bb_core.ops.table import declared_domains, declared_in
+from bb_core.plugins import installed_plugins
 
 
 class Family:
     """Recorder functions that belong together, such as `limit.acquire` and `limit.release`."""
 
     def __init__(self, name: str, members: dict[str, Callable[..., Any]]) -> None:
-        self._name = name
+        self._title = f"bb.syscalls.{name}"
         self._members = members
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         found = self._members.get(name)
         if found is None:
-            raise AttributeError(f"bb.syscalls.{self._name} has no {name!r}; {did_you_mean(name, self._members)}")
+            raise AttributeError(f"{self._title} has no {name!r}; {did_you_mean(name, self._members)}")
         return found
 
     def __dir__(self) -> list[str]:
@@ -48,10 +51,35 @@ def recorder(spec: OpSpec) -> Callable[..., Any]:
         outs = g.record(spec, given, after=after, types=types)
         return outs[0] if len(outs) == 1 else outs
 
-    record.__name__ = spec.record.rpartition(".")[2]
-    record.__qualname__ = spec.record
+    record.__name__ = (spec.record or snake(spec.name)).rpartition(".")[2]
+    record.__qualname__ = spec.record or snake(spec.name)
     record.__doc__ = f"{spec.signature()}\n\n{spec.doc}"
     return record
+
+
+class Opset(Family):
+    """The ops that plugins, or this process, declare in a domain."""
+
+    def __init__(self, domain: str) -> None:
+        installed_plugins()
+        members = {spec.record or snake(spec.name): recorder(spec) for spec in declared_in(domain)}
+        if not members:
+            raise UnknownPort(
+                f"nobody declares ops in the domain {domain!r}",
+                where=caller_line(),
+                hint=did_you_mean(domain, declared_domains()),
+            )
+        super().__init__(domain, members)
+        self._title = f"the opset {domain}"
+
+
+opset = Opset
+"""`bb.opset("acme.ops").scale(g, x)`: the recorder functions of a domain."""
+
+
+def snake(name: str) -> str:
+    """Write an op's name as a Python function is named: `TopK` -> `top_k`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace(".", "_").lower()
 
 
 def _default(spec: OpSpec, name: str) -> Any:
@@ -71,7 +99,7 @@ def _by_name(spec: OpSpec, args: Sequence[Any], named: dict[str, Any]) -> dict[s
             given[ports[-1].name] = tuple(rest)
     elif len(args) > len(ports):
         raise UnknownPort(
-            f"{spec.record} takes {len(ports)} inputs, {len(args)} were given",
+            f"{spec.name} takes {len(ports)} inputs, {len(args)} were given",
             where=caller_line(),
             expected=spec.signature(),
             hint="attributes are given by keyword",
@@ -80,7 +108,7 @@ def _by_name(spec: OpSpec, args: Sequence[Any], named: dict[str, Any]) -> dict[s
         given = dict(zip((p.name for p in ports), args, strict=False))
     for name, value in named.items():
         if name in given:
-            raise UnknownPort(f"{spec.record} was given {name!r} twice", where=caller_line())
+            raise UnknownPort(f"{spec.name} was given {name!r} twice", where=caller_line())
         given[name] = value
     return given
 

@@ -18,6 +18,7 @@ from bb_core.ir.passport import digest_of
 from bb_core.ir.proto import attribute, attributes, data_inputs, metadata, reads, source_of, value_types
 from bb_core.ops.spec import Answer, OpSpec
 from bb_core.ops.table import find_spec
+from bb_core.plugins import installed_plugins
 from bb_core.roles import ROLES
 from bb_core.types import python_class
 from bb_core.version import ARTEFACT_FORMAT
@@ -162,6 +163,9 @@ def load_program(model: onnx.ModelProto) -> Program:
 
 def _flatten(model: onnx.ModelProto, digest: str, props: dict[str, str]) -> Program:
     bindings = json.loads(props[keys.BINDINGS])
+    for binding in bindings.values():
+        if binding["role"] == keys.PROTOCOL and binding["concrete"] is not None:
+            installed_plugins().resolve(binding["concrete"])  # its module declares the protocol's ops
     functions = {f.name: _function(f, bindings) for f in model.functions}
     exports: dict[int, Export] = {}
     for function in functions.values():

@@ -69,4 +69,21 @@ def output_elems(op_type: str, inputs: Sequence[Type | None]) -> list[Type]:
     return [bound.get(o.type_str) or _FIXED.get(o.type_str, TENSOR) for o in schema.outputs]
 
 
+@cache
+def formal_types(op_type: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the type variables of a standard op's inputs and outputs; a fixed type counts as a variable of its own.
+
+    A variadic formal whose values may differ (`heterogeneous`) has none.
+    """
+    schema = schema_of(op_type)
+    if schema is None:
+        return (), ()
+    return tuple(map(_variable, schema.inputs)), tuple(map(_variable, schema.outputs))
+
+
+def _variable(formal: defs.OpSchema.FormalParameter) -> str:
+    same = formal.option != defs.OpSchema.FormalParameterOption.Variadic or formal.is_homogeneous
+    return formal.type_str if same and "(" not in formal.type_str else ""
+
+
 _FIXED: Final = {"tensor(bool)": bool_, "tensor(int64)": i64, "tensor(float)": f32}

@@ -52,6 +52,7 @@ def install(
         UnknownTarget, UnknownSlot, UnboundSlot, ConfigError: with the legal names.
     """
     options = options or NodeConfig()
+    installed_plugins()  # they may declare types that the artefact names
     program = load_program(onnx.ModelProto.FromString(model) if isinstance(model, bytes) else model)
     if not targets:
         raise UnknownTarget("no target was named", expected=f"one or more of {sorted(program.functions)}")

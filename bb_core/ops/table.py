@@ -1,22 +1,88 @@
-"""Finds the declaration of any op that is not standard ONNX."""
+"""Finds the declaration of any op that is not standard ONNX: the framework's, the Roles', Protocols' and plugins'."""
 
 from __future__ import annotations
 
 from functools import cache
+from typing import Final
 
+from bb_core import keys
+from bb_core.errors import DuplicateRegistration, InvalidOp
 from bb_core.ops.framework import FRAMEWORK_OPS
 from bb_core.ops.spec import OpSpec
 from bb_core.roles import ROLES
 from bb_core.roles.contract import specs_of
+from bb_core.roles.protocol import protocol_of
+
+_declared: Final[dict[tuple[str, str], tuple[OpSpec, str]]] = {}
+"""Ops of plugins and of this process, with who declares each."""
 
 
 @cache
 def op_table() -> dict[tuple[str, str], OpSpec]:
-    """All declared ops by (domain, name)."""
+    """The framework's and the Roles' ops by (domain, name)."""
     role_ops = [spec for role in ROLES.values() for spec in specs_of(role).values()]
     return {spec.key: spec for spec in (*FRAMEWORK_OPS, *role_ops)}
 
 
 def find_spec(domain: str, name: str) -> OpSpec | None:
     """Return the declaration of an op, or None."""
-    return op_table().get((domain, name))
+    found = op_table().get((domain, name))
+    if found is not None or not domain:
+        return found
+    if (domain, name) in _declared:
+        return _declared[domain, name][0]
+    contract = protocol_of(domain)
+    if contract is None:
+        return None
+    return next((s for s in specs_of(contract).values() if s.name == name), None)
+
+
+def declare_op(spec: OpSpec, owner: str = "this process") -> OpSpec:
+    """Add an op in a domain of one's own, and return it.
+
+    Raises:
+        InvalidOp: the domain is the framework's or ONNX's, or nothing runs the op.
+        DuplicateRegistration: another declares it.
+    """
+    check_op(spec)
+    known = _declared.get(spec.key)
+    if known is not None and known[0] != spec:
+        raise DuplicateRegistration(
+            f"the op {spec.name!r} of {spec.domain!r} is declared twice", where=f"{known[1]} and {owner}"
+        )
+    _declared[spec.key] = (spec, owner)
+    return spec
+
+
+def check_op(spec: OpSpec) -> None:
+    """Refuse a declaration that no program could use."""
+    where = f"{spec.domain}: {spec.name}"
+    if not spec.domain or spec.domain.startswith((keys.PREFIX, "ai.onnx")):
+        raise InvalidOp(
+            f"the op {spec.name!r} is declared in the domain {spec.domain!r}",
+            where=where,
+            expected="a domain of your own, such as 'acme.ops'",
+        )
+    if ":" not in spec.call:
+        raise InvalidOp(
+            f"the op {spec.name!r} names nothing that runs it", where=where, expected='call="module:function"'
+        )
+    names = [p.name for p in spec.inputs] + [a.name for a in spec.attributes] + [s.name for s in spec.slots]
+    for name in sorted({n for n in names if names.count(n) > 1}):
+        raise InvalidOp(f"the op {spec.name!r} has two ports or attributes {name!r}", where=where)
+
+
+def declared_in(domain: str) -> list[OpSpec]:
+    """The ops that plugins or this process declare in a domain, in order of name."""
+    return [spec for key, (spec, _) in sorted(_declared.items()) if key[0] == domain]
+
+
+def declared_domains() -> list[str]:
+    """The domains in which plugins or this process declare ops."""
+    return sorted({domain for domain, _ in _declared})
+
+
+def owner_of(domain: str, name: str) -> str:
+    """Who declares an op that is not the framework's; empty for those."""
+    found = _declared.get((domain, name))
+    return "" if found is None else found[1]

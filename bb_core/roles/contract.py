@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -181,6 +182,49 @@ def _derive(role: type[Role], method_name: str, method: Callable[..., Any], mark
         relations=marks["relations"],
         doc=inspect.getdoc(method) or "",
     )
+
+
+_narrowed: dict[tuple[type, str, str], OpSpec] = {}
+
+
+def narrowed(concrete: type, method_name: str, spec: OpSpec) -> OpSpec:
+    """Return a Role's op as a Concrete has it: with the types that its own annotations narrow the ports to.
+
+    `params: Annotated[bb.Tensor, bb.f32["D"]]` says that this Model takes f32; what is annotated as the Role has it, or
+    not at all, stays as it is.
+    """
+    key = (concrete, spec.domain, method_name)
+    if key not in _narrowed:
+        _narrowed[key] = _narrow(getattr(concrete, method_name, None), spec)
+    return _narrowed[key]
+
+
+def _narrow(method: Any, spec: OpSpec) -> OpSpec:
+    if method is None or "return" not in getattr(method, "__annotations__", {}):
+        return spec
+    try:
+        hints = get_type_hints(method, include_extras=True)
+    except (NameError, TypeError):  # an annotation that only a type checker can resolve
+        return spec
+    returned = hints.pop("return")
+    parts = get_args(returned) if get_origin(returned) is tuple else (returned,)
+    inputs = tuple(replace(p, type=_narrower(p.type, hints.get(p.name))) for p in spec.inputs)
+    outputs = spec.outputs
+    if len(parts) == len(outputs):
+        outputs = tuple(replace(p, type=_narrower(p.type, h)) for p, h in zip(outputs, parts, strict=True))
+    return replace(spec, inputs=inputs, outputs=outputs)
+
+
+def _narrower(declared: Type, hint: Any) -> Type:
+    """The type of an annotation where it says more than the Role; a contradiction is the Concrete's mistake."""
+    if hint is None:
+        return declared
+    try:
+        own = type_of(_split_optional(hint)[0])
+    except InvalidConcrete:
+        return declared
+    found = t.meet(declared, own)
+    return declared if found is None else found
 
 
 def _split_optional(hint: Any) -> tuple[Any, bool]:

@@ -25,6 +25,7 @@ from bb_core.ops.table import find_spec
 from bb_core.registry import Use, check_class, enclosing, name_of
 from bb_core.roles.backend import Backend
 from bb_core.roles.contract import Role, implements, roles_of
+from bb_core.roles.protocol import protocol_of
 
 
 def resolve_slots(model: onnx.ModelProto, state: State) -> None:
@@ -176,6 +177,16 @@ def _check_capability(node: onnx.NodeProto, state: State) -> None:
             )
         return
     spec = find_spec(node.domain, node.op_type)
+    contract = protocol_of(node.domain)
+    if contract is not None and not issubclass(bound.concrete, contract):
+        state.add(
+            RoleMismatch(
+                f"{bound.concrete.__name__} does not speak the protocol {contract.protocol!r}",
+                where=source_of(node),
+                expected=f"a subclass of {contract.__name__} in the slot {path!r}",
+            )
+        )
+        return
     if spec is not None and spec.method and not implements(bound.concrete, spec.method):
         state.add(
             MissingCapability(

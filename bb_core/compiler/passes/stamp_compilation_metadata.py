@@ -7,13 +7,14 @@ import json
 import onnx
 
 from bb_core import keys
-from bb_core.compiler.state import State
+from bb_core.compiler.state import State, nodes_of
 from bb_core.configs import encode_config
 from bb_core.errors import CompileError
 from bb_core.ir.encode import set_opsets
 from bb_core.ir.naming import target_of
 from bb_core.ir.passport import digest_of
 from bb_core.ir.proto import set_metadata
+from bb_core.ops.table import owner_of
 from bb_core.version import ARTEFACT_FORMAT, __version__
 
 
@@ -39,7 +40,9 @@ def stamp_compilation_metadata(model: onnx.ModelProto, state: State) -> None:
     set_metadata(model, keys.BINDINGS, json.dumps(bindings, sort_keys=True))
     set_opsets(model)
     names = sorted({b.name for b in state.bound.values() if b.name})
-    plugins = sorted({d for d in map(state.plugins.distribution_of, names) if d})
+    needed = {state.plugins.distribution_of(n) for n in names}
+    needed |= {owner_of(n.domain, n.op_type).partition(" (")[0] for n in nodes_of(model)}
+    plugins = sorted(needed - {"", "this process"})
     passport = {
         "format": ARTEFACT_FORMAT,
         "compiler": __version__,
