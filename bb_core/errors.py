@@ -7,8 +7,9 @@ The tree has four branches, and the branch says who can mend it:
 * a **plugin** (`PluginError`): a package or a Concrete broke its contract;
 * **us** (`InternalError`): an invariant of this project does not hold; please report it.
 
-An error has a stable `code`, typed `fields`, and says what happened, where, what was expected and what to do.
-The class docstring is the error's page: `docs/errors.md` is generated from this file, and a test keeps the two equal.
+An error has a stable `code`, typed `fields`, and says what happened, where (with the line, and a caret under the call),
+what was expected and what to do. The class docstring begins the error's page in `docs/errors`, which is made from this
+file; a test keeps the two equal.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
+from bb_core import places
+
 
 class BBError(Exception):
     """Base of all errors of this project; never raised itself."""
 
     code: ClassVar[str] = "BB-000"
+
+    severity: ClassVar[str] = "error"
 
     def __init__(
         self,
@@ -30,6 +35,7 @@ class BBError(Exception):
         where: str | None = None,
         expected: str | None = None,
         hint: str | None = None,
+        also: Sequence[tuple[str, str]] = (),
         **fields: Any,
     ) -> None:
         if type(self) is BBError:
@@ -38,28 +44,53 @@ class BBError(Exception):
         self.where = where
         self.expected = expected
         self.hint = hint
+        self.also = tuple(also)
+        """Other places that have to do with it: (what happened there, place)."""
         self.fields = fields
         super().__init__(message)
 
     def __str__(self) -> str:
-        lines = [self.message]
+        return f"{self.message}  [{self.code}]" + "".join(f"\n{line}" for line in self.details())
+
+    def details(self) -> list[str]:
+        """The lines below the message: where, other places, what was expected, what to do."""
+        lines: list[str] = []
         if self.where:
-            lines.append(f"  at: {self.where}")
+            lines += [f"  --> {places.short(self.where)}", *places.excerpt(self.where)]
+        for what, place in self.also:
+            lines += [f"  ::: {places.short(place)}: {what}", *places.excerpt(place)]
         if self.expected:
-            lines.append(f"  expected: {self.expected}")
+            lines.append(f"  = expected: {self.expected}")
         if self.hint:
-            lines.append(f"  hint: {self.hint}")
-        return "\n".join(lines) + f"  [{self.code}]"
+            lines.append(f"  = hint: {self.hint}")
+        return lines
+
+
+def render(error: BBError) -> str:
+    """Write an error or a warning as a compiler prints it: severity, code and name, then the message and its places."""
+    if isinstance(error, CompileErrors):
+        return "\n\n".join([*map(render, error.errors), error.summary])
+    heading = f"{error.severity}[{error.code}] {type(error).__name__}: {error.message}"
+    return "\n".join([heading, *error.details()])
 
 
 def did_you_mean(name: str, legal: Iterable[str]) -> str:
-    """Say which legal names there are, the nearest first."""
+    """Say which legal names there are, the nearest first; case and underscores do not count."""
     names = sorted(set(legal))
     if not names:
         return "there are none"
-    near = get_close_matches(name, names, n=1)
+    plain: dict[str, str] = {}
+    for each in names:
+        plain.setdefault(_plain(each), each)
+    near = get_close_matches(_plain(name), plain, n=1)
+    within = [n for n in names if len(name) > 2 and (_plain(n).endswith(_plain(name)) or _plain(n).startswith(_plain(name)))]
+    best = plain[near[0]] if near else within[0] if within else ""
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return f"did you mean {near[0]!r}? known: {listed}" if near else f"known: {listed}"
+    return f"did you mean {best!r}? known: {listed}" if best else f"known: {listed}"
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "")
 
 
 # --- the caller: a Module is wrong ------------------------------------------------------------------------------------
@@ -267,6 +298,7 @@ class ProtocolWarning(CompileError, UserWarning):
     """
 
     code = "BB-C070"
+    severity = "warning"
 
 
 class UnreadSend(ProtocolWarning):
@@ -324,8 +356,12 @@ class CompileErrors(CompileError):
 
     def __init__(self, pass_name: str, errors: Sequence[CompileError]) -> None:
         self.errors = tuple(errors)
-        text = "\n".join(f"{i}. {error}" for i, error in enumerate(errors, 1))
-        super().__init__(f"{len(self.errors)} errors in pass {pass_name}:\n{text}", pass_name=pass_name)
+        self.summary = f"{len(self.errors)} errors in pass {pass_name}"
+        super().__init__(self.summary, pass_name=pass_name)
+
+    def __str__(self) -> str:
+        listed = "\n".join(f"{i}. {error}" for i, error in enumerate(self.errors, 1))
+        return f"{listed}\n{self.summary}  [{self.code}]"
 
 
 # --- the caller: a Node is used wrongly -------------------------------------------------------------------------------

@@ -372,7 +372,8 @@ class Graph:
         if value.graph is not self:
             raise ForeignOutput(
                 f"{value.port!r} belongs to another Graph",
-                where=f"{caller_line()}; it was recorded at {value.source}",
+                where=caller_line(),
+                also=[("it was recorded here", value.source)],
                 hint="declare it as an input of this Module and pass it in by keyword",
             )
         return value
@@ -459,7 +460,7 @@ class Graph:
                 f"{spec.name} was given {out.port!r} of type {out.type} as {port.name!r}",
                 where=caller_line(),
                 expected=f"{port.name}: {port.type}",
-                hint=f"{out.port!r} was recorded at {out.source}",
+                also=[(f"{out.port!r} was recorded here", out.source)],
             )
         return out.name
 

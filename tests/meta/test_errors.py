@@ -54,10 +54,10 @@ def test_docstring_is_the_page(error: type[BBError]) -> None:
 def test_message_shows_place_expectation_hint_and_code(error: type[BBError]) -> None:
     raised = error("it broke", where="model.py:3", expected="a whole one", hint="mend it", part="left")
     assert str(raised).splitlines() == [
-        "it broke",
-        "  at: model.py:3",
-        "  expected: a whole one",
-        f"  hint: mend it  [{error.code}]",
+        f"it broke  [{error.code}]",
+        "  --> model.py:3",
+        "  = expected: a whole one",
+        "  = hint: mend it",
     ]
     assert raised.fields == {"part": "left"}
 

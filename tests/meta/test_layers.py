@@ -14,7 +14,7 @@ import bb_core
 from tests.meta.sources import ROOT, imports, module_of, modules, sources
 
 LAYERS = (
-    {"errors", "ids", "keys", "types", "values", "version"},
+    {"errors", "ids", "keys", "places", "types", "values", "version"},
     {"configs", "hooks", "ir", "ops", "plugins", "registry", "roles", "steps", "wire"},
     {"dsl"},
     {"compiler", "engine"},

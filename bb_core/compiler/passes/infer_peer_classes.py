@@ -25,6 +25,7 @@ class _Classes:
     home: dict[str, str] = field(default_factory=dict)
     points_to: dict[str, str] = field(default_factory=dict)
     senders: set[str] = field(default_factory=set)
+    made: dict[str, onnx.NodeProto] = field(default_factory=dict)
 
     def names_peers(self, value: str) -> bool:
         return self.types.get(value, t.ANY).denotation in _PEERS
@@ -52,6 +53,7 @@ def infer_peer_classes(model: onnx.ModelProto, state: State) -> None:
             set_metadata(node, keys.HOME, home)
             for value in node.output:
                 classes.home[value] = home
+                classes.made[value] = node
             if (node.domain, node.op_type) == (keys.WIRE, "Send"):
                 _send(node, home, classes, state)
             else:
@@ -66,10 +68,12 @@ def _home(node: onnx.NodeProto, classes: _Classes, state: State) -> str:
             homes.setdefault(classes.home[value], value)
     if len(homes) > 1:
         listed = "; ".join(f"{value!r} on {_title(home)}" for home, value in sorted(homes.items()))
+        made = [(h, v, classes.made[v]) for h, v in sorted(homes.items()) if v in classes.made]
         state.add(
             CrossClassDataflow(
                 f"{node.op_type} reads values that live on different peers: {listed}",
                 where=source_of(node),
+                also=[(f"{v!r} comes to live on {_title(h)} here", source_of(n)) for h, v, n in made],
                 hint="send one of them with g.send(value, to=...), or give an op without inputs its place "
                 "with `after=`",
             )

@@ -158,17 +158,19 @@ class _Solver:
                 EdgeTypeMismatch(
                     f"{node.op_type} reads {port!r} as {wanted}, and is sent {sent!r} of type {actual}",
                     where=source_of(node),
-                    expected=f"{wanted} on both sides of the Send at {source_of(source)}",
+                    also=[("it is sent here", source_of(source))],
+                    expected=f"{wanted} on both sides of the Send",
                     hint="put a Codec slot between the two, or convert before sending: g.cast(value, ...)",
                 )
             )
-        hint = f"{value!r} comes from {source_of(source)}" if source is not None else f"{value!r} is an input"
+        also = [(f"{value!r} comes from here", source_of(source))] if source is not None else []
         raise _Mismatch(
             TypeSolveError(
                 f"{node.op_type} reads {value!r} of type {actual} as {port!r}",
                 where=source_of(node),
+                also=also,
                 expected=str(wanted),
-                hint=hint,
+                hint=None if also else f"{value!r} is an input of the program",
             )
         )
 
