@@ -83,7 +83,9 @@ def did_you_mean(name: str, legal: Iterable[str]) -> str:
     for each in names:
         plain.setdefault(_plain(each), each)
     near = get_close_matches(_plain(name), plain, n=1)
-    within = [n for n in names if len(name) > 2 and (_plain(n).endswith(_plain(name)) or _plain(n).startswith(_plain(name)))]
+    within = [
+        n for n in names if len(name) > 2 and (_plain(n).endswith(_plain(name)) or _plain(n).startswith(_plain(name)))
+    ]
     best = plain[near[0]] if near else within[0] if within else ""
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     return f"did you mean {best!r}? known: {listed}" if best else f"known: {listed}"

@@ -12,7 +12,9 @@ import re
 from typing import Final
 from unicodedata import east_asian_width
 
-_PLACE: Final = re.compile(r"^(?P<file>[^\s:]+):(?P<line>\d+)(?::(?P<first>\d+)-(?P<last>\d+))?(?P<rest>.*)$", re.DOTALL)
+_PLACE: Final = re.compile(
+    r"^(?P<file>[^\s:]+):(?P<line>\d+)(?::(?P<first>\d+)-(?P<last>\d+))?(?P<rest>.*)$", re.DOTALL
+)
 _WIDE: Final = 110  # columns of a shown line; longer ones are cut around the caret
 
 _files: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: `docs/errors.md`, and the table in `docs/reference/compiler.md`.
+"""Writes the pages that are made from the code: `docs/errors`, and the table in `docs/reference/compiler.md`.
 
 Run `make docs` after a change of `bb_core/errors.py` or of a pass. With `--check` nothing is written, and pages that
 are out of date are named; the meta tests call `pages` for the same purpose.
@@ -7,13 +7,16 @@ are out of date are named; the meta tests call `pages` for the same purpose.
 from __future__ import annotations
 
 import inspect
+import runpy
 import sys
+import warnings
 from pathlib import Path
 
 from bb_core.compiler.passes import PASSES, Pass
-from bb_core.errors import BBError, all_errors
+from bb_core.errors import BBError, all_errors, render
 
 DOCS = Path(__file__).resolve().parent
+ERRORS = DOCS / "errors"
 BEGIN = "<!-- made by docs/make_reference.py -->"
 END = "<!-- end -->"
 
@@ -31,22 +34,47 @@ _BLAME = {
 }
 
 
-def errors_page() -> str:
-    """Make `docs/errors.md` from the classes of `bb_core.errors`."""
+def errors_pages() -> dict[Path, str]:
+    """Make `docs/errors` from the classes of `bb_core.errors` and from the example programs beside the pages."""
     lines = [
         "# Errors",
         "",
         "Every error of this project says what happened, where, what was expected and what to do, and has a code.",
         "The code is stable; its first letter says who can mend the cause. `error.fields` holds the message's facts.",
+        "A *warning* stops nothing: `Compiler.warnings` holds them, and Python's `warnings` shows them.",
     ]
+    pages = {}
     found = all_errors()
     for letter, (title, who) in _BLAME.items():
-        lines += ["", f"## {title}", "", who]
+        lines += ["", f"## {title}", "", who, "", "| code | | what it means |", "|---|---|---|"]
         for error in found:
             if error.code[3] == letter:
-                heading = f"### {error.code} {error.__name__}"
-                lines += ["", heading, "", _text(error), "", f"A kind of {_bases(error)}."]
+                pages[ERRORS / f"{error.code}.md"] = _error_page(error, who)
+                what = " ".join(_text(error).partition("\n\n")[0].split()).replace("|", "\\|")
+                lines.append(f"| [{error.code}]({error.code}.md) | `{error.__name__}` | {what} |")
+    return {ERRORS / "index.md": "\n".join(lines) + "\n", **pages}
+
+
+def _error_page(error: type[BBError], who: str) -> str:
+    kind = f"A kind of {_bases(error)}."
+    lines = [f"# {error.code} {error.__name__}", "", _text(error), "", f"{kind} {who}"]
+    case = ERRORS / "cases" / f"{error.code}.py"
+    if case.exists():
+        lines += ["", "## An example", "", "```python", case.read_text(encoding="utf-8").rstrip(), "```", ""]
+        lines += ["`wrong()` prints:", "", "```text", _printed(case), "```", "", "`right()` compiles."]
+    lines += ["", "[All errors](index.md)"]
     return "\n".join(lines) + "\n"
+
+
+def _printed(case: Path) -> str:
+    """What the wrong program of a case really says."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            runpy.run_path(str(case))["wrong"]()
+        except BBError as error:
+            return render(error)
+    raise AssertionError(f"{case.name} is not refused")
 
 
 def _text(error: type[BBError]) -> str:
@@ -74,7 +102,7 @@ def pages() -> dict[Path, str]:
     before, _, rest = compiler.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     return {
-        DOCS / "errors.md": errors_page(),
+        **errors_pages(),
         compiler: f"{before}{BEGIN}\n\n{passes_table()}\n\n{END}{after}",
     }
 

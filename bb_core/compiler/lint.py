@@ -25,7 +25,7 @@ from bb_core.errors import (
     UnusedValue,
 )
 from bb_core.ir.entries import entries_of, is_constant, is_recv
-from bb_core.ir.proto import attribute, data_inputs, metadata, reads, source_of
+from bb_core.ir.proto import attribute, data_inputs, input_source, metadata, reads, source_of
 from bb_core.ops.spec import Answer
 from bb_core.ops.table import find_spec
 
@@ -190,7 +190,11 @@ def _unused_input(program: _Program) -> Iterator[CompileError]:
     for function in program.functions:
         for value in function.proto.input:
             if value not in function.read:
-                yield UnusedInput(f"{function.proto.name} declares the input {value!r}, and no op reads it")
+                yield UnusedInput(
+                    f"{function.proto.name} declares the input {value!r}, and no op reads it",
+                    where=input_source(function.proto, value) or None,
+                    hint="read it, or remove it",
+                )
 
 
 def _unused_value(program: _Program) -> Iterator[CompileError]:

@@ -11,7 +11,7 @@ from bb_core.dsl.graph import Graph
 from bb_core.dsl.module import Module
 from bb_core.errors import AuthoringError
 from bb_core.ir.naming import bootstrap_name
-from bb_core.ir.proto import attributes, metadata, value_types
+from bb_core.ir.proto import attributes, input_source, metadata, value_types
 from bb_core.ir.recorded import RecordedFunction, RecordedNode, Recording
 from bb_core.ops.table import find_spec
 from bb_core.registry import decode_use
@@ -75,6 +75,7 @@ class ComposedModule(Module):
             {v: types[v] for v in proto.output},
             [self._node(n, recording, scope) for n in proto.node],
             types,
+            {v: input_source(proto, v) for v in proto.input if input_source(proto, v)},
         )
 
     def _node(self, node: onnx.NodeProto, recording: Recording, scope: tuple[str, ...]) -> RecordedNode:

@@ -37,6 +37,9 @@ After = Output | Iterable[Output] | None
 """Control edges: the op waits for these values and ignores them."""
 
 
+_RENAME: Final = "give one of them another name"
+
+
 class Graph:
     """Records one Module's body, or its bootstrap. The method gets it; nobody else makes one.
 
@@ -76,18 +79,21 @@ class Graph:
         """
         check_name("input", name)
         if name in self.function.inputs:
-            raise DuplicateName(f"the input {name!r} is declared twice", where=caller_line())
+            raise DuplicateName(f"the input {name!r} is declared twice", where=caller_line(), hint=_RENAME)
         self.function.inputs[name] = type
         self.function.types[name] = type
+        self.function.sources[name] = caller_line()
         return self._new(name, type, name)
 
     def output(self, name: str, value: Output) -> None:
         """Declare an output of the Module: an AppEvent of the root Module, an output of a sub-module's call."""
         check_name("output", name)
         if name in self.function.outputs or name in self._named:
-            raise DuplicateName(f"the output {name!r} is declared twice", where=caller_line())
+            raise DuplicateName(f"the output {name!r} is declared twice", where=caller_line(), hint=_RENAME)
         if name in self.function.inputs:
-            raise DuplicateName(f"{name!r} is an input already, and cannot name an output too", where=caller_line())
+            raise DuplicateName(
+                f"{name!r} is an input already, and cannot name an output too", where=caller_line(), hint=_RENAME
+            )
         value = self.check(value)
         self.push(OUTPUT.domain, OUTPUT.name, [value.name], [name], self.node_name(OUTPUT.name))
         self.function.outputs[name] = value.type
@@ -168,7 +174,7 @@ class Graph:
     def net_out(self, name: str, peers: Output, value: Output) -> Output:
         """Send a value under a name, which `lookup_output` finds: the two-step form of `send`. Returns the request."""
         if name in self._named:
-            raise DuplicateName(f"the output {name!r} is declared twice", where=caller_line())
+            raise DuplicateName(f"the output {name!r} is declared twice", where=caller_line(), hint=_RENAME)
         received: Received = self.send(value, to=peers, name=name)
         self._named[name] = received
         return received.request

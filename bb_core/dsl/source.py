@@ -10,7 +10,8 @@ from bb_core import places
 
 _OURS = ("bb_core.dsl", "bb_core.roles", "bb_core.ops")
 _positions: dict[CodeType, list[tuple[int | None, int | None, int | None, int | None]]] = {}
-_known: dict[tuple[CodeType, int, str], str] = {}
+_known: dict[tuple[CodeType, int, str, str], str] = {}
+"""Two code objects of equal content are equal, wherever they stand; so the file is part of the key."""
 
 
 def caller_line() -> str:
@@ -24,10 +25,11 @@ def caller_line() -> str:
         frame = frame.f_back
     if frame is None:
         return "unknown:0"
-    key = (frame.f_code, frame.f_lasti, frame.f_globals.get("__name__", "__main__"))
+    code = frame.f_code
+    key = (code, frame.f_lasti, code.co_filename, frame.f_globals.get("__name__", "__main__"))
     place = _known.get(key)
     if place is None:
-        place = _known[key] = _place(frame, key[2])
+        place = _known[key] = _place(frame, key[3])
     return place
 
 

@@ -93,6 +93,8 @@ def _encode_function(recorded: RecordedFunction) -> onnx.FunctionProto:
     function.node.extend(_encode_node(n) for n in recorded.nodes)
     if recorded.is_bootstrap:
         set_metadata(function, keys.PHASE, "bootstrap")
+    for name, place in recorded.sources.items():
+        set_metadata(function, keys.INPUT_SOURCE + name, place)
     set_value_types(function, recorded.types)
     return function
 

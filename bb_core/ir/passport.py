@@ -19,6 +19,9 @@ def digest_of(model: onnx.ModelProto) -> str:
     for function in model.functions:
         bare = onnx.FunctionProto()
         bare.CopyFrom(function)
+        kept = [p for p in function.metadata_props if not p.key.startswith(keys.INPUT_SOURCE)]
+        del bare.metadata_props[:]
+        bare.metadata_props.extend(kept)
         for node in bare.node:
             for i, prop in enumerate(node.metadata_props):
                 if prop.key == keys.SOURCE:

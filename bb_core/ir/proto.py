@@ -35,6 +35,11 @@ def source_of(node: onnx.NodeProto) -> str:
     return f"{line} ({node.name})" if line else node.name
 
 
+def input_source(function: onnx.FunctionProto, name: str) -> str:
+    """Return the place where an input is declared; empty when it is not known."""
+    return metadata(function).get(keys.INPUT_SOURCE + name, "")
+
+
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
     """Return one attribute of a node: int, float, str, tuple or array."""
     for a in node.attribute:

@@ -41,6 +41,8 @@ class RecordedFunction:
     outputs: dict[str, Type] = field(default_factory=dict)
     nodes: list[RecordedNode] = field(default_factory=list)
     types: dict[str, Type] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    """Input -> place where it is declared."""
 
     @property
     def is_bootstrap(self) -> bool:

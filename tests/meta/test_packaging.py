@@ -75,7 +75,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_sdist_holds_what_a_build_and_the_tests_need(built: tuple[Path, Path]) -> None:
     with tarfile.open(built[0]) as archive:
         names = {n.partition("/")[2] for n in archive.getnames()}
-    wanted = {"LICENSE", "Makefile", "README.md", "docs/errors.md", "docs/make_reference.py", "tests/conftest.py"}
+    wanted = {"LICENSE", "Makefile", "README.md", "docs/errors/index.md", "docs/make_reference.py", "tests/conftest.py"}
     for folder in ("bb_core", "bb_plugins", "csrc", "tests"):
         paths = [
             p for p in (ROOT / folder).rglob("*") if p.suffix in {".c", ".h", ".py", ".pyi", ".pyx", ".pxd", ".proto"}

@@ -11,7 +11,7 @@ from bb_core.compiler.state import State, slots_touched
 from bb_core.ir.encode import set_graph
 from bb_core.ir.entries import entries_of, is_constant, is_recv
 from bb_core.ir.naming import compiled_name, is_bootstrap
-from bb_core.ir.proto import add_control, metadata, reads, set_metadata, set_value_types, value_types
+from bb_core.ir.proto import add_control, input_source, metadata, reads, set_metadata, set_value_types, value_types
 from bb_core.ops.table import find_spec
 from bb_core.types import Type
 
@@ -66,6 +66,9 @@ def _part(
     set_metadata(part, keys.PHASE, "bootstrap" if is_bootstrap(root.name) else "body")
     if home == keys.OWN_CLASS:
         part.input.extend(root.input)
+        for value in root.input:
+            if input_source(root, value):
+                set_metadata(part, keys.INPUT_SOURCE + value, input_source(root, value))
     part.node.extend(nodes)
     produced = {v for n in part.node for v in n.output}
     part.output.extend(v for v in root.output if v in produced)

@@ -82,10 +82,14 @@ def _bound(path: str, role: str, given: Use, state: State) -> Bound:
         cls = state.plugins.resolve(given.concrete) if isinstance(given.concrete, str) else given.concrete
         check_class(cls)
         name = given.concrete if isinstance(given.concrete, str) else name_of(cls)
-        config = None if given.config is None else make_config(cls, given.config, path)
     except BBError as error:
         state.add(_as_compile_error(error, path))
         return Bound(role)
+    config = None
+    try:
+        config = None if given.config is None else make_config(cls, given.config, path)
+    except BBError as error:
+        state.add(_as_compile_error(error, path))  # and go on, for what the Concrete depends on
     fulfilled = [r.role for r in roles_of(cls)]
     if role not in fulfilled:
         state.add(
@@ -151,7 +155,12 @@ def _check_cycles(state: State) -> None:
 def _walk(path: str, trail: list[str], done: set[str], state: State) -> None:
     if path in trail:
         ring = [*trail[trail.index(path) :], path]
-        state.add(DependencyCycle(f"these slots depend on one another: {' -> '.join(ring)}"))
+        state.add(
+            DependencyCycle(
+                f"these slots depend on one another: {' -> '.join(ring)}",
+                hint="bind another Concrete to one of them, or let it take the value as an input",
+            )
+        )
         done.update(ring)
     if path in done or path not in state.bound:
         return

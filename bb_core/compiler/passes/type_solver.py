@@ -17,6 +17,7 @@ from bb_core.errors import EdgeTypeMismatch, TypeSolveError, UnresolvedType, Unt
 from bb_core.ir.proto import (
     attribute,
     data_inputs,
+    input_source,
     reads,
     set_value_types,
     source_of,
@@ -300,10 +301,12 @@ class _Solver:
     def _unresolved(self, node: onnx.NodeProto, value: str) -> None:
         message = f"the Send delivers {value!r}, and nothing says what type it is"
         hint = f'declare it: g.input("{value}", bb.f32["N"]), or another type'
+        place = input_source(self.function, value)
+        also = [("it is declared here", place)] if place else []
         if self.state.options.permissive_types:
-            self.state.warn(UntypedValue(message, where=source_of(node), hint=hint))
+            self.state.warn(UntypedValue(message, where=source_of(node), also=also, hint=hint))
         else:
-            self.state.add(UnresolvedType(message, where=source_of(node), hint=hint))
+            self.state.add(UnresolvedType(message, where=source_of(node), also=also, hint=hint))
 
 
 class _Mismatch(Exception):  # caught above

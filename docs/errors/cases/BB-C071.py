@@ -1,0 +1,30 @@
+"""What is sent is read by nobody, so nothing happens where it arrives."""
+
+import bb_core as bb
+
+
+class Wrong(bb.Module):
+    cohort = bb.PeerSelectorSlot(peer_class="client")
+
+    def body(self, g: bb.Graph) -> None:
+        x = g.input("x", bb.f32["N"])
+        # Wrong:
+        g.send(x, to=self.cohort.sample(g, n=3, after=x))
+        g.output("y", x)
+
+
+class Right(bb.Module):
+    cohort = bb.PeerSelectorSlot(peer_class="client")
+
+    def body(self, g: bb.Graph) -> None:
+        x = g.input("x", bb.f32["N"])
+        there = g.send(x, to=self.cohort.sample(g, n=3, after=x))
+        g.output("there", there)
+
+
+def wrong() -> object:
+    return bb.Compiler().bind({"cohort": "bytesandbrains.ConstantView"}).compile(Wrong())
+
+
+def right() -> object:
+    return bb.Compiler().bind({"cohort": "bytesandbrains.ConstantView"}).compile(Right())
