@@ -10,6 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bb_core.commands.compile import compile_program
+from bb_core.commands.inspect import inspect_program
+from bb_core.commands.showing import show
 from bb_core.errors import BBError, PluginError
 from bb_core.plugins import installed_plugins
 from bb_core.version import __version__
@@ -25,6 +28,8 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
     )
+    app.command("compile")(compile_program)
+    app.command("inspect")(inspect_program)
     app.command("plugins")(plugins)
     app.command("version")(version)
     for title, error in installed_plugins().add_commands(app):
@@ -37,9 +42,7 @@ def main() -> None:
     try:
         application()()
     except BBError as error:
-        console = Console(stderr=True, highlight=False)
-        console.print(f"[bold red]error[/] ({type(error).__name__})", end=" ")
-        console.print(str(error), markup=False, soft_wrap=True)
+        show(error, Console(stderr=True))
         sys.exit(1 if isinstance(error, PluginError) else 2)
 
 

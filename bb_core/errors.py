@@ -405,6 +405,12 @@ class UsageError(NodeError, ValueError):
     code = "BB-N005"
 
 
+class LoadError(NodeError, ValueError):
+    """What a command was given is no program: no such file or name, not a Module, or a file that cannot be imported."""
+
+    code = "BB-N020"
+
+
 class RunFailed(NodeError):
     """A run stopped before its last round: a round gave no output. The message quotes the failed Steps."""
 

@@ -19,7 +19,7 @@ LAYERS = (
     {"dsl"},
     {"compiler", "engine"},
     {"node"},
-    {"", "cli", "simulation", "testing"},  # "" is bb_core itself
+    {"", "cli", "commands", "inspection", "simulation", "testing"},  # "" is bb_core itself
 )
 STRANGERS = {("compiler", "engine"), ("engine", "compiler")}
 

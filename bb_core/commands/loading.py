@@ -1,0 +1,151 @@
+"""From what a user names on the command line to a program and its bindings."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import onnx
+
+from bb_core import keys
+from bb_core.compiler import Compiler
+from bb_core.dsl.module import Module
+from bb_core.errors import LoadError, UsageError, did_you_mean
+from bb_core.ir.proto import metadata
+from bb_core.registry import Use, use
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A program, and the bindings that stand beside it in its file (`bindings = {...}`)."""
+
+    program: Module | onnx.ModelProto
+    bindings: dict[str, Any]
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether it is an artefact already."""
+        return isinstance(self.program, onnx.ModelProto) and keys.PASSPORT in metadata(self.program)
+
+    @property
+    def slots(self) -> list[str]:
+        """The paths of its slots."""
+        model = self.program if isinstance(self.program, onnx.ModelProto) else self.program.build()
+        return [k.removeprefix(keys.SLOT_ROLE) for k in metadata(model) if k.startswith(keys.SLOT_ROLE)]
+
+
+def load(what: str) -> Loaded:
+    """Load `app.py:Module`, `package.module:Module`, or a model file.
+
+    Raises:
+        LoadError: there is no such file or name, or it is no program.
+    """
+    place, colon, name = what.rpartition(":")
+    if what.endswith(".onnx") or not colon:
+        return Loaded(_model(Path(what)), {})
+    module = _import(place)
+    found = getattr(module, name, None)
+    if found is None:
+        modules = [
+            n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, Module) and v is not Module
+        ]
+        raise LoadError(f"{place} has no {name!r}", hint=did_you_mean(name, modules))
+    return Loaded(_program(found, what), dict(getattr(module, "bindings", {})))
+
+
+def compiler_for(loaded: Loaded, bind: Iterable[str], options: Iterable[str]) -> Compiler:
+    """Make a compiler with the bindings of the file, overridden by `slot=Concrete` and `slot.option=value`."""
+    bindings: dict[str, Use] = {k: v if isinstance(v, Use) else use(v) for k, v in loaded.bindings.items()}
+    for text in bind:
+        slot, equals, concrete = text.partition("=")
+        if not equals or not concrete:
+            raise UsageError(f"--bind {text}", expected="--bind slot=Concrete, such as --bind model=bytesandbrains.MLP")
+        bindings[slot] = use(concrete)
+    for text in options:
+        path, equals, value = text.partition("=")
+        slot, dot, option = path.rpartition(".")
+        if not equals or not dot:
+            raise UsageError(f"--set {text}", expected="--set slot.option=value, such as --set aggregator.quorum=8")
+        if slot not in bindings:
+            raise UsageError(f"--set {text}: the slot {slot!r} is not bound", hint=did_you_mean(slot, bindings))
+        old = bindings[slot]
+        config = old.config if isinstance(old.config, dict) or old.config is None else vars(old.config)
+        bindings[slot] = Use(old.concrete, {**(config or {}), option: _value(value)})
+    return Compiler().bind(bindings)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _model(path: Path) -> onnx.ModelProto:
+    if not path.exists():
+        raise LoadError(
+            f"there is no file {str(path)!r}", expected="a .onnx file, or app.py:Module, or package.module:Module"
+        )
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except Exception as error:  # protobuf raises its own kinds, and the file may not be readable
+        raise LoadError(f"{path} is no ONNX model: {error}", hint="to load a Module, write app.py:Module") from error
+    if not model.functions or model.functions[0].domain != keys.MODULE:
+        raise LoadError(
+            f"{path} is an ONNX model, and no program of bytesandbrains",
+            expected="what Module.build() or bb compile wrote",
+        )
+    return model
+
+
+def _import(place: str) -> ModuleType:
+    path = Path(place)
+    try:
+        if place.endswith(".py") or path.exists():
+            if not path.exists():
+                raise LoadError(f"there is no file {place!r}", expected="app.py:Module")
+            sys.path.insert(0, str(path.resolve().parent))
+            spec = importlib.util.spec_from_file_location(path.stem, path)
+            if spec is None or spec.loader is None:
+                raise LoadError(f"{place} is no Python file", expected="app.py:Module")
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[path.stem] = module
+            spec.loader.exec_module(module)
+            return module
+        return importlib.import_module(place)
+    except LoadError:
+        raise
+    except Exception as error:  # the user's file may raise anything
+        raise LoadError(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _program(found: Any, what: str) -> Module | onnx.ModelProto:
+    if isinstance(found, Module | onnx.ModelProto):
+        return found
+    if not callable(found):
+        raise LoadError(
+            f"{what} is a {type(found).__name__}", expected="a Module, its class, or a function that makes one"
+        )
+    needed = [
+        p.name
+        for p in inspect.signature(found).parameters.values()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    ]
+    if needed:
+        raise LoadError(
+            f"{what} needs the arguments {', '.join(needed)}",
+            hint=f"make one in the file: program = {what.rpartition(':')[2]}(...), and name that",
+        )
+    made = found()
+    if not isinstance(made, Module | onnx.ModelProto):
+        raise LoadError(f"{what} made a {type(made).__name__}", expected="a Module")
+    return made
