@@ -185,9 +185,13 @@ def declare(name: str, *, parent: Type = ANY, python_class: type | None = None, 
 
 def meet(a: Type, b: Type) -> Type | None:
     """Return the most general type that is both: what is known of a value when both are; None when nothing is both."""
-    if a == b:
+    if a is b or a == b:
         return a
-    if _lattice.is_under(b.denotation, a.denotation):
+    if a is ANY:
+        return b
+    if b is ANY:
+        return a
+    if a.denotation != b.denotation and _lattice.is_under(b.denotation, a.denotation):
         a, b = b, a
     elif not _lattice.is_under(a.denotation, b.denotation):
         return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -124,8 +125,9 @@ def add_control(node: onnx.NodeProto, value: str) -> None:
         set_attribute(node, keys.AFTER, control_count(node) + 1)
 
 
+@lru_cache(maxsize=4096)
 def type_to_proto(type_: Type) -> onnx.TypeProto:
-    """Write a type as ONNX: a tensor type when its elements are known, else an opaque type."""
+    """Write a type as ONNX: a tensor type when its elements are known, else an opaque type. To be read only."""
     proto = onnx.TypeProto()
     proto.denotation = type_.denotation
     if type_.elem:
@@ -146,6 +148,20 @@ def type_to_proto(type_: Type) -> onnx.TypeProto:
 
 def type_from_proto(proto: onnx.TypeProto) -> Type:
     """Read a type; what is not one of ours is ANY."""
+    data = proto.SerializeToString()
+    found = _read_types.get(data)
+    if found is None:
+        found = _type_from_proto(proto)
+        if len(_read_types) < _MOST_TYPES and found != t.ANY:  # a type that is not declared yet may be later
+            _read_types[data] = found
+    return found
+
+
+_read_types: Final[dict[bytes, Type]] = {}
+_MOST_TYPES: Final = 4096
+
+
+def _type_from_proto(proto: onnx.TypeProto) -> Type:
     if proto.WhichOneof("value") == "tensor_type":
         base = t.BY_ELEM.get(proto.tensor_type.elem_type, t.TENSOR)
         if not proto.tensor_type.HasField("shape"):
@@ -177,12 +193,17 @@ def set_value_types(function: onnx.FunctionProto, types: Mapping[str, Type]) -> 
         info.type.CopyFrom(type_to_proto(types[name]))
 
 
+_BODIED: Final = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+"""The standard ops that have bodies; to look at every attribute of every op would cost most of a compilation."""
+
+
 def reads(node: onnx.NodeProto) -> list[str]:
     """Return all values that a node reads: its inputs, and what its `If` and `Loop` bodies take from outside."""
-    found = [v for v in node.input if v]
-    for a in node.attribute:
-        if a.type == onnx.AttributeProto.GRAPH:
-            found += [v for v in captures(a.g) if v not in found]
+    found = list(filter(None, node.input))
+    if node.op_type in _BODIED and node.domain == keys.ONNX:
+        for a in node.attribute:
+            if a.type == onnx.AttributeProto.GRAPH:
+                found += [v for v in captures(a.g) if v not in found]
     return found
 
 
@@ -196,7 +217,7 @@ def captures(graph: onnx.GraphProto) -> list[str]:
 
 def rename_captures(node: onnx.NodeProto, rename: Callable[[str], str]) -> None:
     """Give what a node's graphs take from outside other names."""
-    for a in node.attribute:
+    for a in node.attribute if node.op_type in _BODIED else ():
         if a.type == onnx.AttributeProto.GRAPH:
             _rename_in(a.g, {v: rename(v) for v in captures(a.g)})
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 import onnx
-from onnx import defs
+from onnx import defs, shape_inference
 
 from bb_core.errors import MissingInput, UnknownPort, did_you_mean
+from bb_core.ir.proto import type_from_proto, type_to_proto
 from bb_core.types import BY_ELEM, TENSOR, Type, bool_, f32, i64
 
 OPSET: Final = 21
@@ -53,6 +54,42 @@ def check_onnx_call(op_type: str, n_inputs: int, attributes: Iterable[str], wher
             raise UnknownPort(
                 f"{op_type} has no attribute {name!r}", where=where, hint=did_you_mean(name, schema.attributes)
             )
+
+
+class ShapeConflict(Exception):  # whoever asks says where
+    """ONNX's inference refuses the inputs of an op."""
+
+
+@lru_cache(maxsize=8192)
+def infer(
+    op_type: str,
+    attributes: tuple[bytes, ...],
+    inputs: tuple[Type | None, ...],
+    constants: tuple[bytes, ...],
+    n_outputs: int,
+) -> tuple[Type, ...]:
+    """Return the types of a standard op's outputs, by ONNX's own inference.
+
+    `attributes` are the op's AttributeProtos as bytes, `inputs` the types of its inputs with known elements (None for
+    an absent one), `constants` for each input the TensorProto of its constant as bytes, empty for what is none.
+
+    Raises:
+        ShapeConflict: the inputs do not fit.
+    """
+    schema = schema_of(op_type)
+    assert schema is not None
+    names = [f"i{k}" if x is not None else "" for k, x in enumerate(inputs)]
+    outputs = [f"o{k}" for k in range(n_outputs)]
+    node = onnx.NodeProto(op_type=op_type, input=names, output=outputs)
+    node.attribute.extend(onnx.AttributeProto.FromString(a) for a in attributes)
+    known = {n: type_to_proto(x) for n, x in zip(names, inputs, strict=True) if x is not None}
+    data = {n: onnx.TensorProto.FromString(c) for n, c in zip(names, constants, strict=True) if c}
+    try:
+        found = shape_inference.infer_node_outputs(schema, node, known, data)
+    except Exception as error:  # onnx raises several kinds, some of them plain RuntimeError
+        text = str(error)
+        raise ShapeConflict(text.rpartition("] ")[2] or text) from error
+    return tuple(type_from_proto(found[v]) if v in found else TENSOR for v in outputs)
 
 
 def output_elems(op_type: str, inputs: Sequence[Type | None]) -> list[Type]:

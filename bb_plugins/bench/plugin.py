@@ -8,6 +8,7 @@ import bb_core as bb
 
 _SUITES = {
     "codec": "bb_plugins.bench.suites.codec",
+    "compile": "bb_plugins.bench.suites.compiling",
     "dispatch": "bb_plugins.bench.suites.dispatch",
     "kernels": "bb_plugins.bench.suites.kernels",
     "nodes": "bb_plugins.bench.suites.nodes",

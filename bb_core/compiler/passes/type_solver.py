@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Final
 
 import onnx
-from onnx import shape_inference
 
 from bb_core import keys
 from bb_core import types as t
@@ -21,11 +20,9 @@ from bb_core.ir.proto import (
     reads,
     set_value_types,
     source_of,
-    type_from_proto,
-    type_to_proto,
     value_types,
 )
-from bb_core.ir.schemas import formal_types, schema_of
+from bb_core.ir.schemas import ShapeConflict, formal_types, infer, schema_of
 from bb_core.ops.spec import OpSpec, Port
 from bb_core.ops.table import find_spec
 from bb_core.roles.contract import narrowed
@@ -266,20 +263,17 @@ class _Solver:
         schema = schema_of(node.op_type)
         if schema is None:
             return unknown
-        bare = onnx.NodeProto()
-        bare.CopyFrom(node)
-        del bare.metadata_props[:]
-        known = {v: type_to_proto(x) for v, x in zip(node.input, given, strict=True) if v and x is not None}
-        constants = {
-            v: attribute_tensor(self.producer[v])
+        constants = tuple(
+            attribute_tensor(p).SerializeToString()
+            if (p := self.producer.get(v)) is not None and (p.op_type, p.domain) == ("Constant", keys.ONNX)
+            else b""
             for v in node.input
-            if v in self.producer and self.producer[v].op_type == "Constant" and self.producer[v].domain == keys.ONNX
-        }
+        )
+        attrs = tuple(a.SerializeToString() for a in node.attribute)
         try:
-            inferred = shape_inference.infer_node_outputs(schema, bare, known, constants)
-        except Exception as error:  # onnx raises several kinds, some of them plain RuntimeError
-            raise _Mismatch(TypeSolveError(f"{node.op_type}: {_short(error)}", where=source_of(node))) from None
-        return [type_from_proto(inferred[v]) if v in inferred else t.TENSOR for v in node.output]
+            return list(infer(node.op_type, attrs, tuple(given), constants, len(node.output)))
+        except ShapeConflict as error:
+            raise _Mismatch(TypeSolveError(f"{node.op_type}: {error}", where=source_of(node))) from None
 
     # --- what crosses -------------------------------------------------------------------------------------------------
 
@@ -334,11 +328,6 @@ def _stretched(formals: tuple[str, ...], count: int) -> list[str]:
 
 def _is_send(node: onnx.NodeProto) -> bool:
     return (node.domain, node.op_type) == (keys.WIRE, "Send")
-
-
-def _short(error: Exception) -> str:
-    text = str(error)
-    return text.rpartition("] ")[2] or text
 
 
 _SAME: Final = {(keys.SYSCALL, name) for name in ("Gate", "Output", "PassThrough", "Tee", "Any", "Sleep")}
