@@ -58,6 +58,8 @@ def _expanded(model: onnx.ModelProto, state: State) -> Missing:
 
 def _typed(model: onnx.ModelProto, state: State) -> Missing:
     for function in model.functions:
+        if keys.TYPED not in metadata(function):
+            yield f"the types of {function.name} are not settled", ""
         known = value_types(function)
         for node in function.node:
             for value in node.output:

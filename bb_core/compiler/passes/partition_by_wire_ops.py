@@ -64,6 +64,8 @@ def _part(
     part.domain = keys.MODULE
     set_metadata(part, keys.PEER_CLASS, home)
     set_metadata(part, keys.PHASE, "bootstrap" if is_bootstrap(root.name) else "body")
+    if keys.TYPED in metadata(root):
+        set_metadata(part, keys.TYPED, "1")
     if home == keys.OWN_CLASS:
         part.input.extend(root.input)
         for value in root.input:

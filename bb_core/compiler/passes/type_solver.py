@@ -18,6 +18,7 @@ from bb_core.ir.proto import (
     data_inputs,
     input_source,
     reads,
+    set_metadata,
     set_value_types,
     source_of,
     value_types,
@@ -39,11 +40,12 @@ def type_solver(model: onnx.ModelProto, state: State) -> None:
     together. Standard ops follow their ONNX schemas, and shapes ONNX's own inference. What is sent has one type on both
     sides.
 
-    Needs: declared ops. Leaves: `value_info` for every value. Fails with: TypeSolveError, EdgeTypeMismatch,
+    Needs: declared ops. Leaves: `value_info` for every value, and each function marked as typed. Fails with: TypeSolveError, EdgeTypeMismatch,
     UnresolvedType.
     """
     for function in model.functions:
         _Solver(function, state).solve()
+        set_metadata(function, keys.TYPED, "1")
 
 
 class _Solver:
