@@ -58,7 +58,7 @@ class Graph:
         self.asked: dict[str, sending.Sent] = {}
         self.body: RecordedGraph | None = None
         self._named: dict[str, Output] = {}
-        self._edges: dict[str, int] = {}
+        self._edges: set[str] = set()
         self._counts: dict[str, int] = {}
         self._place: str | None = None
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Output] = {}
@@ -400,10 +400,19 @@ class Graph:
         return f"{op_type}_{count}"
 
     def edge_name(self, wanted: str) -> str:
-        """Name an edge after its value; a second one of the same name gets a number among those alone."""
-        seen = self._edges.get(wanted, 0) + 1
-        self._edges[wanted] = seen
-        return wanted if seen == 1 else f"{wanted}_{seen}"
+        """Name an edge after its value; where that is taken, with the first number that is free."""
+        free, n = wanted, 2
+        while free in self._edges:
+            free, n = f"{wanted}_{n}", n + 1
+        self._edges.add(free)
+        return free
+
+    def claim_edge(self, name: str) -> str:
+        """Name an edge as its author does; the name must be free."""
+        if name in self._edges:
+            raise DuplicateName(f"another Send of this Module is named {name!r}", where=caller_line(), hint=_RENAME)
+        self._edges.add(name)
+        return name
 
     def new_value(self, node_name: str, port: str, type_: Type, label: str) -> Output:
         """Make the handle of a value that a node writes."""

@@ -46,14 +46,13 @@ def send(
             raise UnknownPort(f"there is no gate {gate!r}", where=caller_line(), hint=did_you_mean(gate, GATES))
     if name is not None:
         check_name("edge", name)
-    edge = g.edge_name(name or values[0].port)
-    ports = _port_names([edge, *(v.port for v in values[1:])])
+    edge = g.edge_name(values[0].port) if name is None else g.claim_edge(name)
+    ports = _port_names(edge, [v.port for v in values])
     node = g.node_name(SEND.name)
     request = g.new_value(node, "request", t.REQUEST_ID, f"{edge}.request")
     sender = g.new_value(node, "sender", t.PEER_ID, f"{edge}.sender")
     parts = ReceivedParts(
-        _received(g.new_value(node, f"received{i}", v.type, p), sender, request)
-        for i, (v, p) in enumerate(zip(values, ports, strict=True))
+        _received(g.new_value(node, f"received{i}", v.type, v.port), sender, request) for i, v in enumerate(values)
     )
     attributes: dict[str, Any] = {keys.COUNT: len(values), keys.PORTS: tuple(ports), keys.EDGE: edge}
     if gates:
@@ -125,11 +124,15 @@ def _asked(g: Graph, value: Output) -> Sent | None:
     return g.asked.get(answer.to.name) if answer is not None else None
 
 
-def _port_names(wanted: Sequence[str]) -> list[str]:
-    names: list[str] = []
-    for name in wanted:
-        free, n = name, 2
+def _port_names(edge: str, wanted: Sequence[str]) -> list[str]:
+    """Name what travels together: the first after the edge, the others after it and themselves.
+
+    A site is the hash of function and port, so no two ports of a program may be alike; edges are not.
+    """
+    names = [edge]
+    for name in wanted[1:]:
+        free, n = f"{edge}/{name}", 2
         while free in names:
-            free, n = f"{name}_{n}", n + 1
+            free, n = f"{edge}/{name}_{n}", n + 1
         names.append(free)
     return names

@@ -7,7 +7,7 @@ import onnx
 from bb_core import keys
 from bb_core import types as t
 from bb_core.compiler.state import State
-from bb_core.errors import SiteCollision
+from bb_core.errors import MalformedProgram, SiteCollision
 from bb_core.ids import component_id, site_id
 from bb_core.ir.entries import is_recv
 from bb_core.ir.naming import is_bootstrap
@@ -19,7 +19,8 @@ def analyze_wire_edges(model: onnx.ModelProto, state: State) -> None:
 
     Sender and receiver work it out from the artefact alone, so they agree without ever having met.
 
-    Needs: partitions. Leaves: `sites` on Sends and Recvs, `kinds` (type names) on both. Fails with: SiteCollision.
+    Needs: partitions. Leaves: `sites` on Sends and Recvs, `kinds` (type names) on both. Fails with: SiteCollision,
+    MalformedProgram for two edges of one name.
     """
     taken: dict[int, str] = {}
     edges: dict[tuple[bool, str], tuple[tuple[int, ...], tuple[str, ...]]] = {}
@@ -28,10 +29,16 @@ def analyze_wire_edges(model: onnx.ModelProto, state: State) -> None:
         for node in function.node:
             if not is_recv(node):
                 continue
+            if _edge(function, node) in edges:
+                state.add(
+                    MalformedProgram(f"two Sends are named {attribute(node, keys.EDGE)!r}", where=source_of(node))
+                )
             sites = tuple(site_id(function.name, port) for port in attribute(node, keys.PORTS))
             kinds = tuple(types.get(v, t.ANY).denotation for v in node.output[1:])
             for site, port in zip(sites, attribute(node, keys.PORTS), strict=True):
-                _claim(taken, site, f"{function.name}: {port}", source_of(node), state)
+                _claim(
+                    taken, site, f"{port} of {attribute(node, keys.EDGE)} at {function.name}", source_of(node), state
+                )
             edges[_edge(function, node)] = (tuple(_signed(s) for s in sites), kinds)
     for function in model.functions:
         for node in function.node:

@@ -40,8 +40,8 @@ def type_solver(model: onnx.ModelProto, state: State) -> None:
     together. Standard ops follow their ONNX schemas, and shapes ONNX's own inference. What is sent has one type on both
     sides.
 
-    Needs: declared ops. Leaves: `value_info` for every value, and each function marked as typed. Fails with: TypeSolveError, EdgeTypeMismatch,
-    UnresolvedType.
+    Needs: declared ops. Leaves: `value_info` for every value, and each function marked as typed. Fails with:
+    TypeSolveError, EdgeTypeMismatch, UnresolvedType.
     """
     for function in model.functions:
         _Solver(function, state).solve()

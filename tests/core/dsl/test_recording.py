@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 import bb_core as bb
 from bb_core import errors, keys
 from bb_core.ir.proto import attributes, metadata, reads, source_of
-from tests.support import Averaging, NumpyBackend
+from tests.support import Averaging, Everyone, NumpyBackend
 
 
 class Arithmetic(bb.Module):
@@ -114,6 +114,8 @@ MISTAKES: list[tuple[str, Callable[..., object], type[Exception], str]] = [
     ("reply to nobody", lambda m, g: g.reply(g.constant(1.0), to=g.input("x")), errors.TypeMismatch, "g.send"),
     ("an unknown gate", lambda m, g: g.send(g.constant(1.0), to=g.input("p", bb.types.PEER_LIST), gates=["backof"]),
      errors.UnknownPort, "did you mean 'backoff'"),
+    ("two edges of one name", lambda m, g: [g.send(g.constant(1.0), to=m.cohort.current_view(g), name="up")
+                                            for _ in "ab"], errors.DuplicateName, "named 'up'"),
     ("an edge called invoke", lambda m, g: g.send(g.constant(1.0), to=g.input("p", bb.types.PEER_LIST), name="invoke"),
      errors.ReservedName, "entry"),
     ("an output called as an input", lambda m, g: g.output("x", g.input("x")), errors.DuplicateName, "'x'"),
@@ -296,6 +298,28 @@ def test_a_gather_finds_who_was_asked() -> None:
     first, second = (n for n in function.node if n.op_type == "Send")
     assert list(gather.input) == [sample.output[0], first.output[0], second.output[2]]
     assert attributes(gather) == {"n": 0, "minimum": 2, "deadline": 10 * 10**9}
+
+
+class Crowded(bb.Module):
+    """Sends whose names press on one another."""
+
+    cohort = bb.PeerSelectorSlot(peer_class="client")
+
+    def body(self, g: bb.Graph) -> None:
+        x, other = g.input("x", bb.f32[1]), g.input("x_2", bb.f32[1])
+        peers = self.cohort.sample(g, n=1, after=x)
+        for n, values in enumerate([(x, other), (x, other), (other,), (x,)]):
+            received = g.send(values, to=peers)
+            g.output(f"y{n}", received[-1])
+
+
+def test_edges_and_ports_never_share_a_name() -> None:
+    (function,) = Crowded().build().functions
+    sends = [attributes(n) for n in function.node if n.op_type == "Send"]
+    assert [s[keys.EDGE] for s in sends] == ["x", "x_2", "x_2_2", "x_3"]
+    ports = [p for s in sends for p in s[keys.PORTS]]
+    assert len(set(ports)) == len(ports)
+    bb.Compiler().bind({"cohort": Everyone}).compile(Crowded())
 
 
 # --- sub-modules ------------------------------------------------------------------------------------------------------
