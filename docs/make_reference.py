@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: `docs/errors`, and the table in `docs/reference/compiler.md`.
+"""Writes what is made from the code: `docs/errors`, the toolkit, the table of passes, and the stubs of the recorder.
 
 Run `make docs` after a change of `bb_core/errors.py` or of a pass. With `--check` nothing is written, and pages that
 are out of date are named; the meta tests call `pages` for the same purpose.
@@ -16,6 +16,11 @@ from bb_core.compiler.passes import PASSES, Pass
 from bb_core.errors import BBError, all_errors, render
 
 DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS))
+
+from make_stubs import slots_stub, syscalls_stub  # noqa: E402
+from make_toolkit import toolkit_page  # noqa: E402
+
 ERRORS = DOCS / "errors"
 BEGIN = "<!-- made by docs/make_reference.py -->"
 END = "<!-- end -->"
@@ -103,6 +108,9 @@ def pages() -> dict[Path, str]:
     _, _, after = rest.partition(END)
     return {
         **errors_pages(),
+        DOCS / "reference" / "toolkit.md": toolkit_page(),
+        DOCS.parent / "bb_core" / "dsl" / "slots.pyi": slots_stub(),
+        DOCS.parent / "bb_core" / "dsl" / "syscalls.pyi": syscalls_stub(),
         compiler: f"{before}{BEGIN}\n\n{passes_table()}\n\n{END}{after}",
     }
 

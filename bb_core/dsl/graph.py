@@ -334,7 +334,7 @@ class Graph:
         label: str,
     ) -> tuple[Output, ...]:
         """Record a standard ONNX op. Control edges go on a Gate before its first input; functions become bodies."""
-        from bb_core.ir.schemas import output_elems
+        from bb_core.ir.schemas import recorded_types
 
         like = next((v.type for v in inputs if isinstance(v, Output) and v.type.elem), None)
         ready = [None if v is None else self.check(v, like=like) for v in inputs]
@@ -346,8 +346,8 @@ class Graph:
         names = ["" if v is None else v.name for v in ready]
         traced, types = control.trace(self, op_type, ready, attributes)
         if types is None:
-            known = output_elems(op_type, [None if v is None else v.type for v in ready])
-            types = [*known, *(known[-1:] or [t.TENSOR]) * n_outputs][:n_outputs]
+            given = [None if v is None else v.type for v in ready]
+            types = recorded_types(op_type, given, {k: v for k, v in traced.items() if v is not None}, n_outputs)
         node = self.node_name(op_type)
         ports = ["out"] if len(types) == 1 else [f"out{i}" for i in range(len(types))]
         outs = tuple(self.new_value(node, p, x, f"{label}.{p}") for p, x in zip(ports, types, strict=True))

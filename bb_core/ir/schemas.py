@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, lru_cache
-from typing import Final
+from typing import Any, Final
 
 import onnx
-from onnx import defs, shape_inference
+from onnx import defs, helper, shape_inference
 
 from bb_core.errors import MissingInput, UnknownPort, did_you_mean
 from bb_core.ir.proto import type_from_proto, type_to_proto
@@ -92,8 +93,22 @@ def infer(
     return tuple(type_from_proto(found[v]) if v in found else TENSOR for v in outputs)
 
 
-def output_elems(op_type: str, inputs: Sequence[Type | None]) -> list[Type]:
-    """Say what elements a standard op's outputs have, as far as its schema alone tells: no shapes, no attributes."""
+def recorded_types(
+    op_type: str, inputs: Sequence[Type | None], attributes: Mapping[str, Any], n_outputs: int
+) -> list[Type]:
+    """Say what a standard op's outputs are while it is recorded: by inference when all is known, else by its schema.
+
+    What does not fit is left to the type solver, which says so with all places.
+    """
+    if all(x is None or x.elem for x in inputs):
+        attrs = tuple(helper.make_attribute(k, v).SerializeToString() for k, v in sorted(attributes.items()))
+        with suppress(ShapeConflict):
+            return list(infer(op_type, attrs, tuple(inputs), (b"",) * len(inputs), n_outputs))
+    known = _output_elems(op_type, inputs)
+    return [*known, *(known[-1:] or [TENSOR]) * n_outputs][:n_outputs]
+
+
+def _output_elems(op_type: str, inputs: Sequence[Type | None]) -> list[Type]:
     schema = schema_of(op_type)
     if schema is None:
         return []
