@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bb_core.compiler import Compiler
     from bb_core.dsl import syscalls
     from bb_core.dsl.syscalls import opset
-    from bb_core.node import Node, NodeConfig, PollResult, install
+    from bb_core.node import Node, NodeConfig, PollResult, install, read_site
     from bb_core.simulation import Round, RunResult, each, run
 
 _LAZY = {
@@ -46,6 +46,7 @@ _LAZY = {
     "Round": "bb_core.simulation",
     "RunResult": "bb_core.simulation",
     "install": "bb_core.node",
+    "read_site": "bb_core.node",
     "each": "bb_core.simulation",
     "run": "bb_core.simulation",
     "steps": "bb_core.steps",
@@ -112,6 +113,7 @@ __all__ = [
     "i64",
     "install",
     "opset",
+    "read_site",
     "roles",
     "run",
     "syscalls",

@@ -99,7 +99,7 @@ def _anything() -> list[str]:
 
 
 def _pass_values_on(context: Any) -> None:
-    """What a Send delivers has the types of what it is given: outputs are request, sender, values; inputs to, values."""
+    """What a Send delivers has the types of what it is given. Outputs: request, sender, values; inputs: to, values."""
     for i, type_ in enumerate((t.REQUEST_ID, t.PEER_ID)):
         if i < context.get_num_outputs():
             context.set_output_type(i, type_to_proto(type_))
