@@ -334,10 +334,13 @@ class Graph:
         label: str,
     ) -> tuple[Output, ...]:
         """Record a standard ONNX op. Control edges go on a Gate before its first input; functions become bodies."""
-        from bb_core.ir.schemas import recorded_types
+        from bb_core.ir.schemas import input_variables, recorded_types
 
-        like = next((v.type for v in inputs if isinstance(v, Output) and v.type.elem), None)
-        ready = [None if v is None else self.check(v, like=like) for v in inputs]
+        variables = input_variables(op_type, len(inputs))
+        known = {x: v.type for x, v in zip(variables, inputs, strict=True) if isinstance(v, Output) and v.type.elem}
+        ready = [
+            None if v is None else self.check(v, like=known.get(x)) for x, v in zip(variables, inputs, strict=True)
+        ]
         if after is not None:
             first = next((i for i, v in enumerate(ready) if v is not None), None)
             if first is None:

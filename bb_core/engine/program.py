@@ -15,7 +15,7 @@ from bb_core.engine.dispatch import Table
 from bb_core.errors import InstallError
 from bb_core.ir.entries import INVOKE, Entry, begins, entries_of, entry_for, is_constant, is_on_failure, is_recv
 from bb_core.ir.passport import digest_of
-from bb_core.ir.proto import attribute, attributes, data_inputs, metadata, reads, source_of, value_types
+from bb_core.ir.proto import attribute, attributes, captured, data_inputs, metadata, reads, source_of, value_types
 from bb_core.ops.spec import Answer, OpSpec
 from bb_core.ops.table import find_spec
 from bb_core.plugins import installed_plugins
@@ -212,8 +212,7 @@ def _function(proto: onnx.FunctionProto, bindings: dict[str, dict[str, Any]]) ->
 
 def _arguments(node: onnx.NodeProto) -> list[str]:
     """What an op is called with: its inputs, then what its bodies take from outside."""
-    given = data_inputs(node)
-    return given + [v for v in reads(node) if v not in node.input]
+    return [*data_inputs(node), *captured(node)]
 
 
 def _watches(nodes: Sequence[onnx.NodeProto], index: dict[str, int]) -> tuple[tuple[int, frozenset[int]], ...]:
@@ -259,6 +258,8 @@ def _plan(entry: Entry, function: FunctionProgram) -> EntryPlan:
 def _info(node: onnx.NodeProto, types: dict[str, t.Type], bindings: dict[str, dict[str, Any]]) -> OpInfo:
     spec = find_spec(node.domain, node.op_type)
     attrs = attributes(node)
+    if captured(node):
+        attrs["captures"] = tuple(captured(node))
     slot = metadata(node).get(keys.SLOT, "")
     touched = tuple(dict.fromkeys([slot, *(attrs[s.name] for s in (spec.slots if spec else ()))])) if slot else ()
     exclusive = any(ROLES[bindings[s]["role"]].exclusive for s in touched)

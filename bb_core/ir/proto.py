@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -201,10 +201,23 @@ def reads(node: onnx.NodeProto) -> list[str]:
     """Return all values that a node reads: its inputs, and what its `If` and `Loop` bodies take from outside."""
     found = list(filter(None, node.input))
     if node.op_type in _BODIED and node.domain == keys.ONNX:
-        for a in node.attribute:
-            if a.type == onnx.AttributeProto.GRAPH:
-                found += [v for v in captures(a.g) if v not in found]
+        found += [v for v in captured(node) if v not in found]
     return found
+
+
+def captured(node: onnx.NodeProto) -> list[str]:
+    """Return what a node's bodies take from outside, each once, in order of first use; it may be an input too."""
+    graphs = [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH] if node.op_type in _BODIED else []
+    return list(dict.fromkeys(v for g in graphs for v in captures(g)))
+
+
+def with_bodies(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    """Give a node, and all nodes of its bodies."""
+    yield node
+    for a in node.attribute if node.op_type in _BODIED else ():
+        if a.type == onnx.AttributeProto.GRAPH:
+            for inner in a.g.node:
+                yield from with_bodies(inner)
 
 
 def captures(graph: onnx.GraphProto) -> list[str]:

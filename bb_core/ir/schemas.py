@@ -133,6 +133,12 @@ def formal_types(op_type: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(map(_variable, schema.inputs)), tuple(map(_variable, schema.outputs))
 
 
+def input_variables(op_type: str, count: int) -> list[str]:
+    """Return the type variable of each of a standard op's inputs; inputs of one variable have the same elements."""
+    formals = formal_types(op_type)[0]
+    return [*formals, *[formals[-1] if formals else ""] * count][:count]
+
+
 def _variable(formal: defs.OpSchema.FormalParameter) -> str:
     same = formal.option != defs.OpSchema.FormalParameterOption.Variadic or formal.is_homogeneous
     return formal.type_str if same and "(" not in formal.type_str else ""

@@ -24,7 +24,11 @@ class Backend(Role):
     ops: ClassVar[frozenset[str]] = frozenset()
 
     def kernel(self, name: str, attributes: Mapping[str, Any]) -> Callable[..., Any]:
-        """Return a callable that takes an op's inputs (None for an absent one) and returns its output, or a tuple."""
+        """Return a callable that takes an op's inputs (None for an absent one) and returns its output, or a tuple.
+
+        The bodies of `If` and `Loop` are attributes, each an `onnx.GraphProto`. What they take from outside follows the
+        inputs, and its names in the bodies are the attribute `captures`.
+        """
         raise NotImplementedError
 
     def primitive(self, name: str) -> Callable[..., Any]:

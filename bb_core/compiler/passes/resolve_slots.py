@@ -20,7 +20,7 @@ from bb_core.errors import (
     did_you_mean,
 )
 from bb_core.ir.naming import target_of
-from bb_core.ir.proto import metadata, source_of
+from bb_core.ir.proto import metadata, source_of, with_bodies
 from bb_core.ops.table import find_spec
 from bb_core.registry import Use, check_class, enclosing, name_of
 from bb_core.roles.backend import Backend
@@ -176,14 +176,15 @@ def _check_capability(node: onnx.NodeProto, state: State) -> None:
     if bound is None or bound.concrete is None:
         return
     if node.domain == keys.ONNX:
-        if issubclass(bound.concrete, Backend) and node.op_type not in bound.concrete.ops:
-            state.add(
-                MissingCapability(
-                    f"{bound.concrete.__name__} has no kernel for {node.op_type}",
-                    where=source_of(node),
-                    hint=f"it has: {', '.join(sorted(bound.concrete.ops))}",
+        for inner in with_bodies(node):
+            if issubclass(bound.concrete, Backend) and inner.op_type not in bound.concrete.ops | {"Constant"}:
+                state.add(
+                    MissingCapability(
+                        f"{bound.concrete.__name__} has no kernel for {inner.op_type}",
+                        where=source_of(inner),
+                        hint=f"it has: {', '.join(sorted(bound.concrete.ops))}",
+                    )
                 )
-            )
         return
     spec = find_spec(node.domain, node.op_type)
     contract = protocol_of(node.domain)
