@@ -158,6 +158,12 @@ class RecursiveModule(AuthoringError, RecursionError):
     code = "BB-A011"
 
 
+class UnknownRecorder(AuthoringError, AttributeError):
+    """A slot, a Graph or `bb.syscalls` has no method of that name. `docs/reference/toolkit.md` lists those there are."""
+
+    code = "BB-A030"
+
+
 # --- the caller: a program does not compile ---------------------------------------------------------------------------
 
 

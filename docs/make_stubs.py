@@ -9,7 +9,7 @@ import re
 import onnx
 from onnx import defs
 
-from bb_core.dsl.syscalls import snake
+from bb_core.dsl.names import snake
 from bb_core.ir.schemas import schema_of
 from bb_core.ops.framework import FRAMEWORK_OPS
 from bb_core.ops.spec import REQUIRED, OpSpec
@@ -67,7 +67,8 @@ def syscalls_stub() -> str:
 def _function(name: str, spec: OpSpec, indent: str) -> str:
     own = "self, " if indent else ""
     inputs = _inputs(spec)
-    given = ", ".join([*inputs, *([] if any(i.startswith("*") for i in inputs) else ["*"]), *_attributes(spec), _AFTER])
+    star = [] if any(i.startswith("*") for i in inputs) else ["*"]
+    given = ", ".join([*inputs, *star, *_attributes(spec), *([] if spec.source else [_AFTER])])
     return f"{indent}def {name}({own}g: Graph, {given}) -> {_returned(spec)}: ..."
 
 
@@ -150,9 +151,9 @@ def _onnx_method(name: str, schema: onnx.defs.OpSchema) -> str:
     many = len(schema.outputs) != 1 or schema.outputs[0].option == option.Variadic
     attributes = [f"{a}: Any{'' if d.required else ' = ...'}" for a, d in sorted(schema.attributes.items())]
     attributes = [a for a in attributes if a.partition(":")[0] not in used]
-    star = [] if variadic else ["*"]
+    fixed, rest = (inputs[:-1], inputs[-1:]) if variadic else (inputs, ["*"])
     tail = ["n_outputs: int = ..."] if many else []
-    given = ", ".join([*inputs, *star, *attributes, *tail, _AFTER])
+    given = ", ".join([*fixed, "/", *rest, *attributes, *tail, _AFTER])
     return f"    def {name}(self, g: Graph, {given}) -> {'Any' if many else 'Output'}: ..."
 
 
@@ -214,5 +215,4 @@ class Opset(Family):
 
 def opset(domain: str) -> Opset: ...
 def recorder(spec: OpSpec) -> Callable[..., Any]: ...
-def snake(name: str) -> str: ...
 """

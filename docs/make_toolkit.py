@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from bb_core.ops.addresses import ADDRESS_OPS
 from bb_core.ops.flow import FLOW_OPS
-from bb_core.ops.spec import REQUIRED, Answer, OpSpec
+from bb_core.ops.spec import REQUIRED, Answer, Attribute, OpSpec
 from bb_core.ops.structure import STRUCTURE_OPS
 from bb_core.ops.telemetry import TELEMETRY_OPS
 from bb_core.ops.timing import TIMING_OPS
@@ -30,14 +30,18 @@ _ANSWERS = {
 }
 
 
+_KINDS = {"duration": 'a duration, as "30s"', "ints": "a list of int", "strs": "a list of str"}
+
+
 def toolkit_page() -> str:
     """Make the page."""
     lines = [
         "# Toolkit",
         "",
         "Every op that a program can record, made from its one declaration: recorder, checks, stubs and this page",
-        "cannot disagree. Every recorder also takes `after=`, values to wait for. A name with `?` may be left out, or",
-        "may stay unwritten, and then its readers never run; one with `*` is any number of values.",
+        "cannot disagree. Inputs are given by position or by name, the attributes, written with `=`, by name; every",
+        "recorder also takes `after=`, values to wait for. A name with `?` may be left out, or may stay unwritten, and",
+        "then its readers never run; one with `*` is any number of values.",
         "",
         "A plugin adds ops in a domain of its own; they are recorded by `bb.opset(domain)`.",
         "",
@@ -70,10 +74,16 @@ def _takes(spec: OpSpec) -> str:
     parts = [f"`{s.name}`: a {s.role} slot" for s in spec.slots]
     parts += [f"`{'*' if p.variadic else ''}{p.name}{'?' if p.optional else ''}`: {p.type}" for p in spec.inputs]
     for a in spec.attributes:
-        if a.name.startswith(("deadline_", "delivery_")) or a.default == ():
-            continue
-        parts.append(f"`{a.name}={'…' if a.default is REQUIRED else a.default!r}`")
+        parts.append(
+            f"`{a.name}=`{_KINDS.get(a.kind, a.kind)}" if a.default is REQUIRED else f"`{a.name}={_default(a)}`"
+        )
     return "<br>".join(parts) or "-"
+
+
+def _default(attribute: Attribute) -> str:
+    if attribute.kind == "duration" and attribute.default:
+        return f'"{attribute.default / 10**9:g}s"'
+    return repr(attribute.default)
 
 
 def _gives(spec: OpSpec) -> str:

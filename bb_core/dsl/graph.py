@@ -22,6 +22,7 @@ from bb_core.errors import (
     MissingInput,
     TypeMismatch,
     UnknownPort,
+    UnknownRecorder,
     did_you_mean,
 )
 from bb_core.ir.recorded import RecordedFunction, RecordedGraph, RecordedNode, Recording
@@ -267,7 +268,9 @@ class Graph:
         return out
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"a Graph has no {name!r}; {did_you_mean(name, _methods())}")
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise UnknownRecorder(f"a Graph has no {name!r}", where=caller_line(), hint=did_you_mean(name, _methods()))
 
     # --- for slots, syscalls and calls --------------------------------------------------------------------------------
 

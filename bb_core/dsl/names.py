@@ -1,7 +1,8 @@
-"""Which names authors may give."""
+"""Which names authors may give, and under which ops are recorded."""
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from bb_core.dsl.source import caller_line
@@ -27,3 +28,8 @@ def check_name(kind: str, name: str) -> None:
             where=caller_line(),
             hint=f"call it {name}_value, or leave name= out",
         )
+
+
+def snake(name: str) -> str:
+    """Write an op's name as a Python function is named: `TopK` -> `top_k`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace(".", "_").lower()

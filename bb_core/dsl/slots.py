@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bb_core import keys
 from bb_core import roles as r
-from bb_core.dsl.names import check_name
+from bb_core.dsl.names import check_name, snake
 from bb_core.dsl.output import Output
 from bb_core.dsl.source import caller_line
-from bb_core.errors import MissingInput, TypeMismatch, UnknownPort, did_you_mean
+from bb_core.errors import MissingInput, TypeMismatch, UnknownPort, UnknownRecorder, did_you_mean
 from bb_core.ops.spec import OpSpec
 from bb_core.registry import Use, use
 from bb_core.roles.contract import Role, specs_of
@@ -66,8 +66,12 @@ class BoundSlot:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         specs = specs_of(self.slot.contract)
-        if name.startswith("__") or name not in specs:
-            raise AttributeError(f"a {self.slot.role.role} slot has no op {name!r}; {did_you_mean(name, specs)}")
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name not in specs:
+            raise UnknownRecorder(
+                f"a {self.slot.role.role} slot has no op {name!r}", where=caller_line(), hint=did_you_mean(name, specs)
+            )
         return self._recorder(name, specs[name])
 
     def __dir__(self) -> list[str]:
@@ -215,11 +219,15 @@ class BoundBackendSlot(BoundSlot):
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("__"):
             raise AttributeError(name)
-        from bb_core.ir.schemas import onnx_op_named
+        from bb_core.ir.schemas import onnx_op_named, onnx_ops
 
         schema = onnx_op_named(name)
         if schema is None:
-            raise AttributeError(f"ONNX has no op {name!r} that a Backend slot could record")
+            raise UnknownRecorder(
+                f"ONNX has no op {name!r} that a Backend slot could record",
+                where=caller_line(),
+                hint=did_you_mean(name, map(snake, onnx_ops())),
+            )
 
         def record(g: Graph, *inputs: Any, n_outputs: int = 1, after: After = None, **attributes: Any) -> Any:
             outs = self._record(g, schema.name, inputs, attributes, n_outputs, after)

@@ -1,20 +1,20 @@
 """`bb.syscalls`: what a program asks of its Node, as recorder functions.
 
 Each is made from its op's declaration in `bb_core.ops`: inputs by position or by name, attributes by keyword, `after=`
-everywhere. `bb.syscalls.after(g, trigger, delay="5s")` returns the op's output, or a tuple of several. Related ones
+wherever there is something to wait for. `bb.syscalls.after(g, trigger, delay="5s")` returns the op's output, or a tuple of several. Related ones
 stand together: `bb.syscalls.limit.acquire`, `hold.stash`, `serialize.enqueue`, `address_book.lookup`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bb_core.dsl.graph import After, Graph
+from bb_core.dsl.names import snake
 from bb_core.dsl.output import Output
 from bb_core.dsl.source import caller_line
-from bb_core.errors import UnknownPort, did_you_mean
+from bb_core.errors import UnknownPort, UnknownRecorder, did_you_mean
 from bb_core.ops.framework import FRAMEWORK_OPS
 from bb_core.ops.spec import OpSpec
 from bb_core.ops.table import declared_domains, declared_in
@@ -31,7 +31,7 @@ class Family:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         found = self._members.get(name)
         if found is None:
-            raise AttributeError(f"{self._title} has no {name!r}; {did_you_mean(name, self._members)}")
+            raise _unknown(self._title, name, self._members)
         return found
 
     def __dir__(self) -> list[str]:
@@ -42,6 +42,12 @@ def recorder(spec: OpSpec) -> Callable[..., Any]:
     """Make the function that records an op."""
 
     def record(g: Graph, *args: Any, after: After = None, **named: Any) -> Any:
+        if spec.source and after is not None:
+            raise UnknownPort(
+                f"{spec.name} begins a Frame of its own, and waits for nothing",
+                where=caller_line(),
+                hint="put after= on what reads it",
+            )
         given = _by_name(spec, args, named)
         fanout = given.get("fanout", _default(spec, "fanout"))
         types = None
@@ -77,11 +83,6 @@ opset = Opset
 """`bb.opset("acme.ops").scale(g, x)`: the recorder functions of a domain."""
 
 
-def snake(name: str) -> str:
-    """Write an op's name as a Python function is named: `TopK` -> `top_k`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace(".", "_").lower()
-
-
 def _default(spec: OpSpec, name: str) -> Any:
     return next((a.default for a in spec.attributes if a.name == name), None)
 
@@ -113,6 +114,12 @@ def _by_name(spec: OpSpec, args: Sequence[Any], named: dict[str, Any]) -> dict[s
     return given
 
 
+def _unknown(where: str, name: str, known: Iterable[str]) -> AttributeError:
+    if name.startswith("__"):
+        return AttributeError(name)
+    return UnknownRecorder(f"{where} has no {name!r}", where=caller_line(), hint=did_you_mean(name, known))
+
+
 def _build() -> dict[str, Any]:
     found: dict[str, Any] = {}
     families: dict[str, dict[str, Callable[..., Any]]] = {}
@@ -133,7 +140,7 @@ _members = _build()
 def __getattr__(name: str) -> Any:
     found = _members.get(name)
     if found is None:
-        raise AttributeError(f"bb.syscalls has no {name!r}; {did_you_mean(name, _members)}")
+        raise _unknown("bb.syscalls", name, _members)
     return found
 
 

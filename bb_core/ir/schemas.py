@@ -22,7 +22,12 @@ IR_VERSION: Final = 10
 @cache
 def _by_snake_name() -> dict[str, str]:
     names = {s.name for s in defs.get_all_schemas() if s.domain == "" and not s.deprecated}
-    return {n.lower(): n for n in names}
+    return {n.lower(): n for n in sorted(names)}
+
+
+def onnx_ops() -> Iterable[str]:
+    """Name the standard ops."""
+    return _by_snake_name().values()
 
 
 def onnx_op_named(snake: str) -> defs.OpSchema | None:

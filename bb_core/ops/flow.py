@@ -29,7 +29,7 @@ ALL: Final = OpSpec(
     (Port("values", t.ANY, variadic=True),),
     _TRIGGER,
     record="all",
-    doc="Give a trigger when all values have been written (the reference's GateDispatch).",
+    doc="Give a trigger when all values have been written.",
 )
 ANY: Final = OpSpec(
     keys.SYSCALL,

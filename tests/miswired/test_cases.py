@@ -42,7 +42,8 @@ def test_the_wrong_program_is_pointed_at(path: Path) -> None:
         _, line, caret = places.excerpt(error.where)
         call = line[caret.index("^") : caret.rindex("^") + 1]
         assert isinstance(
-            ast.parse(call.rstrip("(") + "()" * call.endswith("("), mode="eval").body, ast.Call | ast.BinOp
+            ast.parse(call.rstrip("(") + "()" * call.endswith("("), mode="eval").body,
+            ast.Call | ast.BinOp | ast.Attribute,
         )
     text = render(error)
     assert error.code in text
