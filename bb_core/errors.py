@@ -159,7 +159,7 @@ class RecursiveModule(AuthoringError, RecursionError):
 
 
 class UnknownRecorder(AuthoringError, AttributeError):
-    """A slot, a Graph or `bb.syscalls` has no method of that name. `docs/reference/toolkit.md` lists those there are."""
+    """A slot, a Graph or `bb.syscalls` has no method of that name. The page `toolkit.md` lists those there are."""
 
     code = "BB-A030"
 

@@ -15,7 +15,11 @@ from bb_core.roles import ROLES
 from bb_core.roles.contract import specs_of
 
 _FAMILIES = (
-    ("Sending and gathering", "`g.send`, `g.reply` and `g.gather` record these.", WIRE_OPS),
+    (
+        "Sending and gathering",
+        "`g.send`, `g.reply` and `g.gather` record these; the compiler writes most of their attributes.",
+        WIRE_OPS,
+    ),
     ("Values", "`g.output`, `g.cast`, `g.bundle`, `g.unbundle`, `g.stack`, and `bb.syscalls`.", STRUCTURE_OPS),
     ("Flow", "`bb.syscalls`; `g.again` and `g.on_failure`.", FLOW_OPS),
     ("Time and chance", "`bb.syscalls`. Time is the Node's: its host gives it with every poll.", TIMING_OPS),

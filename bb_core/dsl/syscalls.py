@@ -1,8 +1,8 @@
 """`bb.syscalls`: what a program asks of its Node, as recorder functions.
 
 Each is made from its op's declaration in `bb_core.ops`: inputs by position or by name, attributes by keyword, `after=`
-wherever there is something to wait for. `bb.syscalls.after(g, trigger, delay="5s")` returns the op's output, or a tuple of several. Related ones
-stand together: `bb.syscalls.limit.acquire`, `hold.stash`, `serialize.enqueue`, `address_book.lookup`.
+wherever there is something to wait for. `bb.syscalls.after(g, trigger, delay="5s")` returns the op's output, or a tuple
+of several. Related ones stand together: `limit.acquire`, `hold.stash`, `serialize.enqueue`, `address_book.lookup`.
 """
 
 from __future__ import annotations
