@@ -98,4 +98,3 @@ def _check(model: onnx.ModelProto) -> Callable[[], Any]:
 
 def _infer(model: onnx.ModelProto) -> Callable[[], Any]:
     return lambda: onnx.shape_inference.infer_shapes(model)
-
