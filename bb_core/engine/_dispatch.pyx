@@ -47,7 +47,8 @@ cdef class Table:
     """
 
     def __cinit__(
-        self, str name, int n_values, list waits, list inputs, list outputs, tuple constants, frozenset any_of=frozenset()
+        self, str name, int n_values, list waits, list inputs, list outputs, tuple constants,
+        frozenset any_of=frozenset()
     ):
         cdef int n_ops = len(waits)
         consumers = [[] for _ in range(n_values)]
