@@ -201,6 +201,9 @@ class Compiler:
         """
         model, state = self._begin(program, targets, late)
         self._run(self._order(), model, state, observe)
+        self.warnings = tuple(state.warnings)
+        for finding in state.warnings:
+            warnings.warn(finding, stacklevel=2)
         return model
 
     def compile_partitions(
@@ -266,9 +269,6 @@ class Compiler:
             state.raise_errors(each.name)
             verify(model, each.name, by_stage=isinstance(each, Stage))
             _show(observe, each.name, model, state)
-        self.warnings = tuple(state.warnings)
-        for finding in state.warnings:
-            warnings.warn(finding, stacklevel=4)
 
 
 def _show(observe: Observe | None, name: str, model: onnx.ModelProto, state: State) -> None:
