@@ -6,6 +6,7 @@ import inspect
 from typing import Any, ClassVar
 
 import numpy as np
+import onnx
 import pytest
 
 import bb_core as bb
@@ -16,11 +17,14 @@ from bb_core.engine.handlers import _WIRE
 from bb_core.engine.syscalls import BODIES
 from bb_core.ops import Attribute, OpSpec, Port, table
 from bb_core.ops.framework import FRAMEWORK_OPS
+from bb_core.ops.table import op_table
 from bb_core.registry import Ops
 from bb_core.roles import ROLES
 from bb_core.roles.contract import Role, specs_of
 from bb_core.types import Type
 from bb_core.values import Composite, PeerList, Record, RequestId
+from bb_core.wire.address import Address, AddressList, p2p_address
+from tests.core.compiler.passes.programs import ASKING, Asking
 from tests.support import Numbers, peer
 
 VALUES: dict[str, Any] = {
@@ -34,7 +38,10 @@ VALUES: dict[str, Any] = {
     t.REQUEST_ID.denotation: RequestId(9),
     t.COMPOSITE.denotation: Composite([np.ones(1)]),
     t.BYTES.denotation: b"abc",
+    t.ADDRESS.denotation: Address.from_bytes(p2p_address(peer(4))),
+    t.ADDRESS_LIST.denotation: AddressList([Address.from_bytes(p2p_address(peer(4)))]),
 }
+SECOND = 10**9
 ATTRIBUTES: dict[str, Any] = {"int": 2, "float": 0.5, "str": "eval", "bool": True, "ints": (1, 2), "strs": ("a", "b")}
 SLOTS = {role.role: getattr(bb, f"{role.__name__}Slot") for role in ROLES.values()}
 CASES = [(role, name, spec) for role in ROLES.values() for name, spec in specs_of(role).items()]
@@ -93,10 +100,136 @@ def test_every_op_of_every_role_is_recorded_and_dispatched(role: type[Role], met
     assert all(found[f"out_{p.name}"] is value_of(p.type) for p in spec.outputs)
 
 
-def test_every_op_of_the_framework_has_a_body_or_is_expanded() -> None:
-    for spec in FRAMEWORK_OPS:
-        runs = spec.key in BODIES or (spec.domain == keys.WIRE and spec.name in _WIRE) or spec.expanded_by
-        assert runs, spec.name
+# --- ops of the framework ---------------------------------------------------------------------------------------------
+
+LOCAL = [spec for spec in FRAMEWORK_OPS if spec.key in BODIES]
+CHOSEN: dict[tuple[str, str], Any] = {
+    ("Again", "port"): "go",
+    ("Cast", "to"): t.f64.denotation,
+    ("Interval", "period"): SECOND,
+    ("Threshold", "n"): 1,
+    ("Unbundle", "types"): (t.TENSOR.denotation,),
+}
+"""Attributes that have to mean something, so that not any value of their kind will do."""
+UNWRITTEN = {
+    "DeadlineMatch": {"late"},  # the first input has won
+    "Hold.Flush": {"value"},  # nothing is held
+    "OnFailure": {"failed"},  # nothing has failed
+    "Serialize.Dequeue": {"value"},  # nothing is queued
+}
+RUN_BY_ENGINE = {"Gate", "PassThrough", "OnFailure"}
+"""Ops without a body, besides sources: the engine itself passes their value on, or writes their output."""
+
+
+def recorded(spec: OpSpec, g: bb.Graph, given: dict[str, Any], after: bb.Output | None) -> tuple[bb.Output, ...]:
+    """Record an op by its function in `bb.syscalls`, or as `bb.Graph` itself does."""
+    if not spec.record:
+        variadic = any(p.variadic for p in spec.outputs)
+        return g.record(spec, given, after=after, types=[t.TENSOR] if variadic else None)
+    function: Any = bb.syscalls
+    for part in spec.record.split("."):
+        function = getattr(function, part)
+    outs = function(g, **given) if after is None else function(g, after=after, **given)
+    return outs if isinstance(outs, tuple) else (outs,)
+
+
+def spy(patch: pytest.MonkeyPatch, table_: Any, key: Any, calls: list[Any]) -> None:
+    """Keep what an op's body is called with, and call it."""
+    make = table_[key]
+
+    def made(*args: Any) -> Any:
+        body = make(*args)
+
+        def called(ctx: Any, *values: Any) -> Any:
+            calls.append((key, values))
+            return body(ctx, *values)
+
+        return None if body is None else called
+
+    patch.setitem(table_, key, made)
+
+
+def fits(value: Any, type_: Type) -> bool:
+    """Whether a value is what a port's type says."""
+    cls = t.python_class(type_)
+    known = not type_.elem or value.dtype == onnx.helper.tensor_dtype_to_np_dtype(type_.elem)
+    return (cls is None or isinstance(value, cls)) and known and (type_.shape is None or value.shape == type_.shape)
+
+
+def input_names(port: Port) -> list[str]:
+    return [f"in_{port.name}{i}" for i in range(2)] if port.variadic else [f"in_{port.name}"]
+
+
+def chosen(spec: OpSpec, attribute: Attribute) -> Any:
+    usual = SECOND if attribute.kind == "duration" else ATTRIBUTES[attribute.kind]
+    return CHOSEN.get((spec.name, attribute.name), usual)
+
+
+@pytest.mark.filterwarnings("ignore::bb_core.errors.ProtocolWarning")  # values that are left unread
+@pytest.mark.parametrize("spec", LOCAL, ids=[s.name for s in LOCAL])
+def test_every_op_of_the_framework_is_recorded_and_dispatched(spec: OpSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    ports: list[Port] = []
+
+    class Probe(bb.Module):
+        def body(self, g: bb.Graph) -> None:
+            given: dict[str, Any] = {a.name: chosen(spec, a) for a in spec.attributes}
+            for port in spec.inputs:
+                values = [g.input(name, port.type) for name in input_names(port)]
+                given[port.name] = values if port.variadic else values[0]
+            outs = recorded(spec, g, given, None if spec.source else g.input("go", t.TRIGGER))
+            ports[:] = spec.outputs if not spec.outputs[0].variadic else spec.outputs * len(outs)
+            for i, (port, out) in enumerate(zip(ports, outs, strict=True)):
+                assert port.type.accepts(out.type)
+                assert out.name.rpartition(".")[2] == (f"{port.name}{i}" if port.variadic else port.name)
+                g.output(f"out_{i}", out)
+
+    calls: list[Any] = []
+    spy(monkeypatch, BODIES, spec.key, calls)
+    node = bb.install(peer(0), [], bb.Compiler().compile(Probe()), ["Probe"])
+    node.add_peer(peer(3), [p2p_address(peer(3))])
+    values = {name: value_of(port.type) for port in spec.inputs for name in input_names(port)}
+    if spec.any_of:
+        values = dict(list(values.items())[:1])
+    if spec.source:
+        node.fire_lifecycle(ATTRIBUTES["str"], 0)
+        node.publish(ATTRIBUTES["str"], 0)
+    else:
+        node.invoke("Probe", values | {"go": bb.TRIGGER}, 0)
+    told = [s for now in (0, SECOND) for s in node.poll(now).steps]
+    assert [s for s in told if isinstance(s, steps.OpFailed)] == []
+    if spec.source or spec.name in RUN_BY_ENGINE:
+        assert calls == []
+    else:
+        assert len(calls) == (2 if spec.name == "Output" else 1)  # an Output's value is read by another one
+        wanted = [values.get(name) for port in spec.inputs for name in input_names(port)]
+        assert all(a is w for a, w in zip(calls[0][1], wanted, strict=True))
+    found = {s.port: s.value for s in told if isinstance(s, steps.AppEvent) and s.port.startswith("out_")}
+    unwritten = UNWRITTEN.get(spec.name, set())
+    assert list(found) == [f"out_{i}" for i, port in enumerate(ports) if port.name not in unwritten]
+    for i, port in enumerate(ports):
+        assert port.name in unwritten or fits(found[f"out_{i}"], port.type)
+    if "same_type" in spec.relations and spec.name not in UNWRITTEN:
+        assert all(value is values[input_names(spec.inputs[0])[0]] for value in found.values())
+
+
+@pytest.mark.filterwarnings("ignore::bb_core.errors.ProtocolWarning")
+def test_every_op_of_the_wire_is_recorded_and_dispatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    for name in _WIRE:
+        spy(monkeypatch, _WIRE, name, calls)
+    given = bb.run(Asking(), bindings=ASKING, peers={"client": 3}, inputs={"x": np.ones(2, np.float32)})
+    assert given.metrics[0]["all"].tolist() == [[-1.0, -1.0]] * 3
+    told = {n.op_type for f in given.artefact.functions for n in f.node if n.domain == keys.WIRE}
+    assert told == {s.name for s in FRAMEWORK_OPS if s.domain == keys.WIRE and not s.expanded_by} == set(_WIRE)
+    assert {name for name, _ in calls} == told - {"Recv"}  # which its entry writes
+    assert sum(name == "Gather.Contribute" for name, _ in calls) == 3
+
+
+def test_no_op_is_left_out() -> None:
+    expanded = {s.key for s in FRAMEWORK_OPS if s.expanded_by}
+    wire = {(keys.WIRE, name) for name in _WIRE}
+    role_ops = {spec.key for _, _, spec in CASES}
+    assert set(op_table()) == {s.key for s in LOCAL} | wire | expanded | role_ops
 
 
 def test_every_recorder_is_made_from_a_declaration() -> None:
@@ -107,6 +240,38 @@ def test_every_recorder_is_made_from_a_declaration() -> None:
         for part in name.split("."):
             function = getattr(function, part)
         assert function.__doc__
+
+
+def test_a_source_waits_for_nothing() -> None:
+    class Waiting(bb.Module):
+        def body(self, g: bb.Graph) -> None:
+            bb.syscalls.interval(g, period="1s", after=g.input("x"))  # type: ignore[call-arg]
+
+    with pytest.raises(
+        errors.UnknownPort, match=r"(?s)Interval begins a Frame of its own.*put after= on what reads it"
+    ):
+        Waiting().build()
+
+
+MISSPELLED = [
+    (lambda m, g: m.model.forwrd, "a model slot has no op 'forwrd'.*did you mean 'forward'"),
+    (lambda m, g: m.backend.matmull, "ONNX has no op 'matmull'.*did you mean 'mat_mul'"),
+    (lambda m, g: g.outputt, "a Graph has no 'outputt'.*did you mean 'output'"),
+    (lambda m, g: bb.syscalls.aftr, "bb.syscalls has no 'aftr'.*did you mean 'after'"),
+]
+
+
+@pytest.mark.parametrize(("reach", "says"), MISSPELLED)
+def test_a_misspelled_recorder_is_pointed_at(reach: Any, says: str) -> None:
+    class Misspelled(bb.Module):
+        model, backend = bb.ModelSlot(), bb.BackendSlot()
+
+        def body(self, g: bb.Graph) -> None:
+            reach(self, g)
+
+    with pytest.raises(errors.UnknownRecorder, match=f"(?s){says}") as caught:
+        Misspelled().build()
+    assert str(caught.value.where).startswith("tests/core/test_ops.py:")
 
 
 # --- ops of plugins ---------------------------------------------------------------------------------------------------

@@ -32,10 +32,19 @@ packages = ["bb_median"]
 """
 PLUGIN = """
 import bb_core as bb
+from bb_core.ops import Attribute, OpSpec, Port
+from bb_core.types import TENSOR
 
 @bb.hookimpl
 def bb_register_concretes(registry):
     registry.add("bb_median.Median", "bb_median.median:Median", role="aggregator")
+
+@bb.hookimpl
+def bb_register_ops(ops):
+    ops.add(OpSpec(
+        "bb_median.ops", "Spread", 1, (Port("values", TENSOR, variadic=True),), (Port("spread", TENSOR),),
+        (Attribute("scale", "float", 1.0),), call="bb_median.median:spread",
+    ))
 
 @bb.hookimpl
 def bb_register_commands(app):
@@ -57,6 +66,9 @@ class Median(bb.roles.Aggregator):
 
     def combine(self, ctx, contributions):
         return np.median([c.update for c in contributions], axis=0).astype(np.float32), bb.Record(median=True)
+
+def spread(ctx, *values, scale):
+    return np.float32(scale) * np.float32(np.ptp(values))
 '''
 PROGRAM = """
 import json
@@ -75,6 +87,22 @@ result = bb.run(
 plugins = {s.name: s.error for s in installed_plugins().statuses}
 needs = [p.value for p in result.artefact.metadata_props if p.key.endswith("passport")]
 print(json.dumps({"params": float(result.metrics[0]["params"][0]), "plugins": plugins, "passport": needs}))
+"""
+OP_PROGRAM = """
+import json
+import numpy as np
+import bb_core as bb
+
+class Spreading(bb.Module):
+    def body(self, g):
+        g.output("spread", bb.opset("bb_median.ops").spread(g, g.input("x"), g.input("y"), scale=2.0))
+
+artefact = bb.Compiler().compile(Spreading())
+node = bb.install(bb.PeerId.from_int(0), [], artefact.SerializeToString(), ["Spreading"])
+node.invoke("Spreading", {"x": np.ones(1), "y": np.full(1, 4.0)}, 0)
+(event,) = [s for s in node.poll(0).steps if isinstance(s, bb.steps.AppEvent)]
+needs = [p.value for p in artefact.metadata_props if p.key.endswith("passport")]
+print(json.dumps({"spread": float(event.value), "passport": needs}))
 """
 
 
@@ -111,6 +139,14 @@ def test_a_strangers_aggregator_is_used_by_name(stranger: Path, tmp_path: Path) 
     assert told["params"] == 8.0  # the median of 1, 8 and 27
     assert told["plugins"]["median"] == ""
     assert "no licence file" in told["plugins"]["broken"]
+    assert "bb-median 1.2.3" in told["passport"][0]
+
+
+def test_a_strangers_op_is_recorded_compiled_and_run(stranger: Path, tmp_path: Path) -> None:
+    done = subprocess.run([stranger, "-c", OP_PROGRAM], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["spread"] == 6.0
     assert "bb-median 1.2.3" in told["passport"][0]
 
 
