@@ -164,6 +164,12 @@ class UnknownRecorder(AuthoringError, AttributeError):
     code = "BB-A030"
 
 
+class IllegalValue(AuthoringError, ValueError):
+    """An attribute of an op has a value that it could not work with, such as a period of nothing."""
+
+    code = "BB-A012"
+
+
 # --- the caller: a program does not compile ---------------------------------------------------------------------------
 
 

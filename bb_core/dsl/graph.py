@@ -19,6 +19,7 @@ from bb_core.errors import (
     AuthoringError,
     DuplicateName,
     ForeignOutput,
+    IllegalValue,
     MissingInput,
     TypeMismatch,
     UnknownPort,
@@ -527,11 +528,18 @@ def _attribute(spec: OpSpec, attribute: Attribute, given: Mapping[str, Any]) -> 
             f"{spec.name} needs the attribute {attribute.name!r}", where=caller_line(), expected=spec.signature()
         )
     try:
-        return _COERCE[attribute.kind](value)
+        found = _COERCE[attribute.kind](value)
     except (TypeError, ValueError) as error:
         raise TypeMismatch(
             f"{spec.name}: {attribute.name} is {value!r}", where=caller_line(), expected=attribute.kind, hint=str(error)
         ) from None
+    if attribute.minimum is not None and found < attribute.minimum:
+        raise IllegalValue(
+            f"{spec.name}: {attribute.name} is {value!r}",
+            where=caller_line(),
+            expected=f"at least {attribute.minimum}" + (" ns" if attribute.kind == "duration" else ""),
+        )
+    return found
 
 
 def _whole(value: Any) -> int:

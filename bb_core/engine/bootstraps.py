@@ -8,7 +8,7 @@ such as an Envelope for one, does not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bb_core.engine.program import FunctionProgram
 from bb_core.ids import ExecId
@@ -19,6 +19,10 @@ from bb_core.steps import BootstrapCompleted, Deferred
 if TYPE_CHECKING:
     from bb_core.engine.dispatch import Frame
     from bb_core.engine.engine import Engine
+
+
+MOST_HELD: Final = 4096
+"""What may wait for the bootstraps; a peer could fill the memory otherwise."""
 
 
 class Bootstraps:
@@ -63,6 +67,9 @@ class Bootstraps:
 
     def hold(self, function: str, begin: Callable[[], Any]) -> None:
         """Keep what begins a body until all bootstraps are done."""
+        if len(self._held) >= MOST_HELD:
+            self._engine.steps.append(Deferred(f"{function} is dropped: {MOST_HELD} wait for a bootstrap already"))
+            return
         if not self._held:
             waited = ", ".join(sorted(self._pending))
             self._engine.steps.append(Deferred(f"{function} waits for the bootstrap of {waited}"))

@@ -57,6 +57,10 @@ def _cast(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
             hint="install the plugin that declares it",
         )
     cls, dtype = python_class(wanted), _DTYPES.get(wanted.elem)
+    if wanted.elem and dtype is None:
+        raise InstallError(
+            f"this Node cannot convert to {wanted}", where=info.source, hint="numpy has no such elements; cast to f32"
+        )
 
     def cast(ctx: OpContext, value: Any) -> Any:
         if dtype is not None and isinstance(value, np.ndarray):

@@ -60,7 +60,7 @@ THRESHOLD: Final = OpSpec(
     1,
     (Port("value", t.ANY),),
     _MAYBE,
-    (Attribute("n", "int", REQUIRED), Attribute("name", "str", "")),
+    (Attribute("n", "int", REQUIRED, minimum=1), Attribute("name", "str", "")),
     record="threshold",
     doc="Give a trigger at every n-th value. Nodes count under the name, or the op's own.",
 )
@@ -70,7 +70,7 @@ LIMIT_ACQUIRE: Final = OpSpec(
     1,
     _TRIGGER,
     _MAYBE,
-    (Attribute("name", "str", ""), Attribute("n", "int", 1)),
+    (Attribute("name", "str", ""), Attribute("n", "int", 1, minimum=1)),
     record="limit.acquire",
     doc="Enter a named limit: a trigger if fewer than `n` are inside, nothing otherwise.",
 )

@@ -45,11 +45,13 @@ class Attribute:
     Attributes:
         kind: `int`, `float`, `str`, `bool`, `ints`, `strs` or `duration` (recorded as nanoseconds).
         default: Used when the author gives none; required when it is `REQUIRED`.
+        minimum: Smaller numbers are refused while recording.
     """
 
     name: str
     kind: str
     default: Any = None
+    minimum: int | None = None
 
 
 REQUIRED: Final = object()

@@ -42,7 +42,7 @@ TEE: Final = OpSpec(
     1,
     _ONE,
     (Port("outs", t.ANY, variadic=True),),
-    (Attribute("fanout", "int", 2),),
+    (Attribute("fanout", "int", 2, minimum=1),),
     relations=("same_type",),
     record="tee",
     doc="Pass a value on `fanout` times, under as many names. Values are frozen, so nothing is copied.",

@@ -16,7 +16,7 @@ INTERVAL: Final = OpSpec(
     "Interval",
     1,
     outputs=(Port("tick", t.i64[()]),),
-    attributes=(Attribute("period", "duration", 10**9),),
+    attributes=(Attribute("period", "duration", 10**9, minimum=1),),
     source="timer",
     record="interval",
     doc="Begin a Frame every `period`; its value is the time in nanoseconds. The first comes one period after the "

@@ -41,7 +41,11 @@ GATHER: Final = OpSpec(
     1,
     inputs=(Port("peers", t.PEER_LIST), Port("request", t.REQUEST_ID), Port("received", t.ANY, variadic=True)),
     outputs=(Port("senders", t.PEER_LIST), Port("values", t.COMPOSITE, variadic=True)),
-    attributes=(Attribute("n", "int", 0), Attribute("minimum", "int", 1), Attribute("deadline", "duration", 0)),
+    attributes=(
+        Attribute("n", "int", 0, minimum=0),
+        Attribute("minimum", "int", 1, minimum=0),
+        Attribute("deadline", "duration", 0),
+    ),
     expanded_by="expand_ops",
     doc="Collect the answers of many peers as lists in order of peer id: of all, or of the first `n`.",
 )

@@ -78,6 +78,9 @@ class Context(Protocol):
             on_deadline: Called inside `poll` with this op's context, at most once.
         """
 
+    def publish(self, kind: str) -> None:
+        """Publish an event on this Node: it begins the Frames of `bb.syscalls.event_source(g, kind=...)`."""
+
     def close(self, requests: Sequence[int]) -> None:
         """Close requests: a response that comes afterwards is refused with a Step."""
 
