@@ -17,7 +17,6 @@ FIRST_NS: Final = 10 * 10**6
 LONGEST_NS: Final = 60 * 10**9
 GATES: Final = frozenset({keys.GATE_DEDUP, keys.GATE_PEER_HEALTH, keys.GATE_BACKOFF})
 """Gates that this engine enforces; an artefact with another is refused."""
-BEFORE_DECODING: Final = frozenset({keys.GATE_PEER_HEALTH, keys.GATE_BACKOFF})
 
 
 @dataclass(slots=True)
@@ -34,6 +33,11 @@ class Governor:
         self._blocked: set[PeerId] = set()
         self._allowed: frozenset[PeerId] | None = None
         self._cooling: dict[PeerId, _Cooldown] = {}
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody is blocked, left out or cooling down, so that there is nothing to ask."""
+        return not self._blocked and self._allowed is None and not self._cooling
 
     def block(self, peer: PeerId) -> None:
         """Refuse a peer until it is unblocked."""

@@ -12,6 +12,7 @@ import onnx
 from bb_core import keys
 from bb_core import types as t
 from bb_core.engine.dispatch import Table
+from bb_core.engine.governor import GATES
 from bb_core.errors import InstallError
 from bb_core.ir.entries import INVOKE, Entry, begins, entries_of, entry_for, is_constant, is_on_failure, is_recv
 from bb_core.ir.passport import digest_of
@@ -170,6 +171,13 @@ def _flatten(model: onnx.ModelProto, digest: str, props: dict[str, str]) -> Prog
     exports: dict[int, Export] = {}
     for function in functions.values():
         for node in function.proto.node:
+            for gate in attribute(node, keys.GATES, ()) if node.domain == keys.WIRE else ():
+                if gate not in GATES:
+                    raise InstallError(
+                        f"the artefact asks for the gate {gate!r}, which this engine does not have",
+                        where=source_of(node),
+                        expected=", ".join(sorted(GATES)),
+                    )
             if is_recv(node):
                 _export(node, function, exports)
     classes = {k.removeprefix(keys.SLOT_CLASS): v for k, v in props.items() if k.startswith(keys.SLOT_CLASS)}

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bb_core import keys
-from bb_core.engine.governor import BEFORE_DECODING
 from bb_core.engine.program import Export
 from bb_core.engine.requests import RESPONSE
 from bb_core.errors import (
@@ -48,6 +47,7 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
         return
     engine.address_book.learn(source, envelope.src_peer_addresses)
     inbound = Inbound(source, envelope.kind, envelope.request)
+    is_quiet = engine.governor.is_quiet
     arrived: dict[tuple[str, str], _Arrival] = {}
     for index, fill in enumerate(envelope.fills):
         try:
@@ -55,7 +55,7 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
             arrival = arrived.setdefault((export.function, export.edge), _Arrival(index, export, source))
             arrival.count += 1
             key = (source.raw, inbound.kind, inbound.request, export.site)
-            if export.gates & BEFORE_DECODING and not engine.governor.admits(source, export.gates, engine.now):
+            if not is_quiet and not engine.governor.admits(source, export.gates, engine.now):
                 arrival.refused = True
                 continue
             if keys.GATE_DEDUP in export.gates and key in engine.seen:

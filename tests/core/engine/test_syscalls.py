@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import bb_core as bb
-from bb_core import errors, steps
+from bb_core import errors, keys, steps
 from bb_core.ids import PeerId
+from bb_core.ir.proto import set_attribute
 from bb_core.values import Composite
 from bb_core.wire.address import Address, AddressList
 from tests.support import NumpyBackend, peer
@@ -422,6 +423,22 @@ def test_a_peer_that_cannot_be_reached_cools_down_for_longer_each_time() -> None
     node.sent(peer(1), True, 5)
     node.invoke("Ask", {"x": ONE, "peers": bb.PeerList([peer(1), peer(2)])}, 5)
     assert [s.peer for s in node.poll(5).steps if isinstance(s, steps.SendEnvelope)] == [peer(1), peer(2)]
+
+
+def test_a_gate_that_nobody_enforces_is_refused() -> None:
+    class Ask(bb.Module):
+        def body(self, g: bb.Graph) -> None:
+            g.output("there", g.send(g.input("x", bb.f32[1]), to=g.input("peers", bb.types.PEER_LIST)))
+
+    def add(model: Any, state: Any) -> None:
+        for function in model.functions:
+            for node in function.node:
+                if node.op_type == "Recv":
+                    set_attribute(node, keys.GATES, ("acme.gate",))
+
+    artefact = bb.Compiler().with_stage(add, before="stamp_compilation_metadata").compile(Ask())
+    with pytest.raises(errors.InstallError, match=r"the gate 'acme\.gate'"):
+        bb.install(peer(0), [], artefact, ["Ask"])
 
 
 def test_every_recorder_is_named_in_its_family() -> None:
