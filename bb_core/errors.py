@@ -170,6 +170,12 @@ class IllegalValue(AuthoringError, ValueError):
     code = "BB-A012"
 
 
+class MisplacedSlot(AuthoringError, AttributeError):
+    """A slot was made outside a Module's class body, so it has no name and no path. Write it as a class attribute."""
+
+    code = "BB-A013"
+
+
 # --- the caller: a program does not compile ---------------------------------------------------------------------------
 
 

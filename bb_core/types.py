@@ -40,6 +40,13 @@ class Type:
     def __getitem__(self, dims: Dim | tuple[Dim, ...]) -> Type:
         """Give a tensor type its shape: `f32["N", 64]`; `f32[()]` is a scalar."""
         shape = dims if isinstance(dims, tuple) else (dims,)
+        for dim in shape:
+            legal = dim is None or (isinstance(dim, str) and dim) or (type(dim) is int and dim >= 0)
+            if not legal or not self.is_tensor:
+                raise UsageError(
+                    f"{self}[{dim!r}] is no type",
+                    expected="a tensor type, with sizes from 0 up, names or None in brackets",
+                )
         return Type(self.denotation, self.elem, shape)
 
     def accepts(self, other: Type) -> bool:

@@ -22,6 +22,7 @@ from bb_core.errors import (
     IncompleteProgram,
     MalformedProgram,
     ProtocolWarning,
+    RoleMismatch,
     UnknownStage,
     did_you_mean,
 )
@@ -85,7 +86,7 @@ class Compiler:
                     where=f"first to {_title(self._given[path])}, now to {_title(concrete)}",
                     hint="remove one of the two bindings",
                 )
-            self._given[path] = concrete if isinstance(concrete, Use) else use(concrete)
+            self._given[path] = _checked(path, concrete)
         return self
 
     def _bind_one(self, path: str, concrete: Bindable, config: Any) -> Compiler:
@@ -215,6 +216,7 @@ class Compiler:
     def _begin(
         self, program: Module | onnx.ModelProto, targets: Iterable[str] | None, late: Iterable[str]
     ) -> tuple[onnx.ModelProto, State]:
+        _check_program(program)
         model = onnx.ModelProto()
         model.CopyFrom(program.build() if isinstance(program, Module) else program)
         if not model.functions:
@@ -226,8 +228,8 @@ class Compiler:
         state = State(
             self._options,
             given=dict(self._given),
-            late=frozenset(late),
-            targets=None if targets is None else tuple(targets),
+            late=frozenset([late] if isinstance(late, str) else late),
+            targets=None if targets is None else (targets,) if isinstance(targets, str) else tuple(targets),
         )
         state.read_slots(model)
         if not isinstance(program, Module):  # what was recorded here is sound; what comes from elsewhere may not be
@@ -275,6 +277,27 @@ def _show(observe: Observe | None, name: str, model: onnx.ModelProto, state: Sta
     if observe is not None:
         counters = {"functions": len(model.functions), "nodes": sum(len(f.node) for f in model.functions)}
         observe(Observation(name, model, counters | dict(sorted(state.counts.items()))))
+
+
+def _check_program(program: Any) -> None:
+    if not isinstance(program, Module | onnx.ModelProto):
+        what = f"the class {program.__name__}" if isinstance(program, type) else f"a {type(program).__name__}"
+        raise MalformedProgram(
+            f"{what} cannot be compiled", expected="a Module: an instance, such as Averaging(), or what build() made"
+        )
+
+
+def _checked(path: str, concrete: Any) -> Use:
+    """Refuse what cannot be bound, before it is asked for its Role."""
+    found = concrete if isinstance(concrete, Use) else use(concrete)
+    inner: Any = found.concrete
+    if not isinstance(inner, str) and not (isinstance(inner, type) and issubclass(inner, Role)):
+        what = f"the class {inner.__name__}" if isinstance(inner, type) else f"a {type(inner).__name__}"
+        raise RoleMismatch(
+            f"{what} was bound to the slot {path!r}",
+            expected="a Concrete's class, its stable name, or bb.use(Concrete, option=...)",
+        )
+    return found
 
 
 def _title(concrete: Bindable) -> str:

@@ -21,7 +21,7 @@ class ComposedModule(Module):
     """What `Module.from_proto` returns."""
 
     def __init__(self, model: onnx.ModelProto | bytes) -> None:
-        self._model = onnx.ModelProto.FromString(model) if isinstance(model, bytes) else model
+        self._model = _read(model)
         functions = self._model.functions
         if not functions or functions[0].domain != keys.MODULE:
             raise AuthoringError(
@@ -94,6 +94,20 @@ class ComposedModule(Module):
         """A function's name under the root and scope that it is taken into."""
         root = recording.functions[0].name if scope else self.name
         return ".".join([root, *scope]) + function.removeprefix(self.name)
+
+
+def _read(model: Any) -> onnx.ModelProto:
+    if isinstance(model, onnx.ModelProto):
+        return model
+    found = onnx.ModelProto()
+    try:
+        found.ParseFromString(model)
+    except Exception as error:  # protobuf raises its own kinds, and TypeError for what is no bytes
+        raise AuthoringError(
+            f"a {type(model).__name__} was given that is no model: {error}",
+            expected="what Module.build() returned, or its bytes",
+        ) from error
+    return found
 
 
 def _scoped(scope: tuple[str, ...], path: str) -> str:

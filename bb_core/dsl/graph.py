@@ -80,6 +80,12 @@ class Graph:
             type: Its type, such as `bb.types.TRIGGER` or `bb.f32["N", 64]`.
         """
         check_name("input", name)
+        if not isinstance(type, Type):
+            raise TypeMismatch(
+                f"the type of the input {name!r} is {type!r}",
+                where=caller_line(),
+                expected="a type of bb.types, such as bb.f32['N', 64] or bb.types.TRIGGER",
+            )
         if name in self.function.inputs:
             raise DuplicateName(f"the input {name!r} is declared twice", where=caller_line(), hint=_RENAME)
         self.function.inputs[name] = type
@@ -498,7 +504,16 @@ class Graph:
     def _control(self, after: After) -> list[str]:
         if after is None:
             return []
-        many = (after,) if isinstance(after, Output) else tuple(after)
+        given: Any = after  # authors write what they like
+        many = (
+            [given] if isinstance(given, Output) else list(given) if isinstance(given, list | tuple | set) else [None]
+        )
+        for value in many:
+            if not isinstance(value, Output):
+                kind = type(given if many == [None] else value).__name__
+                raise TypeMismatch(
+                    f"`after=` was given a {kind}", where=caller_line(), expected="a value of the program, or several"
+                )
         return [self.check(v).name for v in many]
 
 

@@ -15,7 +15,7 @@ from bb_core import roles as r
 from bb_core.dsl.names import check_name, snake
 from bb_core.dsl.output import Output
 from bb_core.dsl.source import caller_line
-from bb_core.errors import MissingInput, TypeMismatch, UnknownPort, UnknownRecorder, did_you_mean
+from bb_core.errors import MisplacedSlot, MissingInput, TypeMismatch, UnknownPort, UnknownRecorder, did_you_mean
 from bb_core.ops.spec import OpSpec
 from bb_core.registry import Use, use
 from bb_core.roles.contract import Role, specs_of
@@ -51,6 +51,16 @@ class Slot:
     def bind(self, module: Module) -> BoundSlot:
         """Return this slot as seen from one Module."""
         return BoundSlot(self, module)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        kind = type(self).__name__
+        raise MisplacedSlot(
+            f"a {kind} that is no class attribute was asked for {name!r}",
+            where=caller_line(),
+            expected=f"`name = bb.{kind}(...)` in the body of the Module's class, not in __init__ or a method",
+        )
 
     def extra(self, spec: OpSpec) -> dict[str, Any]:
         """Attributes that the slot itself gives to its ops."""

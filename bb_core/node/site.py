@@ -36,7 +36,7 @@ def read_site(text: str) -> dict[str, Any]:
     """
     try:
         found = msgspec.toml.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, TypeError) as error:
         raise ConfigError(f"the site's file is not TOML: {error}") from error
     _only(found, ("slots",), "the site's file")
     slots = found.get("slots", {})

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -32,6 +32,17 @@ Count = Annotated[int, t.i64[()]]
 """An input port that takes a whole number; the recorder also takes a Python int."""
 Duration = Annotated[int, t.DURATION]
 """An input port of nanoseconds; the recorder also takes text such as `"30s"`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """In `Annotated[int, AtLeast(1)]`: smaller values of the attribute are refused while recording."""
+
+    minimum: int
+
+
+Positive = Annotated[int, AtLeast(1)]
+"""An attribute that is a whole number above zero."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -145,7 +156,7 @@ def _derive(role: type[Role], method_name: str, method: Callable[..., Any], mark
         hint, optional = _split_optional(hints[parameter.name])
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
             default = REQUIRED if parameter.default is parameter.empty else parameter.default
-            attributes.append(Attribute(parameter.name, _attribute_kind(hint), default))
+            attributes.append(Attribute(parameter.name, _attribute_kind(hint), default, _minimum(hint)))
         elif isinstance(hint, type) and issubclass(hint, Role):
             if inputs:
                 raise InvalidConcrete(
@@ -270,6 +281,12 @@ _KINDS: dict[Any, str] = {
     tuple[int, ...]: "ints",
     tuple[str, ...]: "strs",
 }
+
+
+def _minimum(hint: Any) -> int | None:
+    """The smallest legal value of an attribute, from `Annotated[int, AtLeast(1)]`."""
+    extras = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((e.minimum for e in extras if isinstance(e, AtLeast)), None)
 
 
 def _attribute_kind(hint: Any) -> str:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from bb_core import keys
 from bb_core.roles.context import Context
-from bb_core.roles.contract import Role, abstract, op
+from bb_core.roles.contract import Positive, Role, abstract, op
 from bb_core.values import Tensor
 
 
@@ -25,7 +25,7 @@ class Index(Role):
         raise NotImplementedError
 
     @op("Search", outputs="ids scores")
-    def search(self, ctx: Context, query: Tensor, *, k: int) -> tuple[Tensor, Tensor]:
+    def search(self, ctx: Context, query: Tensor, *, k: Positive) -> tuple[Tensor, Tensor]:
         """Return the `k` nearest of each query, nearest first; id -1 where there are fewer."""
         raise NotImplementedError
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from bb_core import keys
 from bb_core.roles.context import Context
-from bb_core.roles.contract import Role, abstract, op
+from bb_core.roles.contract import Positive, Role, abstract, op
 from bb_core.roles.data_source import DataSource
 from bb_core.values import Record, Tensor
 
@@ -98,7 +98,7 @@ class Model(Role):
 
     @op("TrainEpochs", outputs="loss stats", version=2)
     @abstract
-    def train_epochs(self, ctx: Context, data: DataSource, *, epochs: int = 1) -> tuple[Tensor, Record]:
+    def train_epochs(self, ctx: Context, data: DataSource, *, epochs: Positive = 1) -> tuple[Tensor, Record]:
         """Train `epochs` times on all of a DataSource; `loss` is the last pass's mean, `stats` has `num_samples`."""
         raise NotImplementedError
 

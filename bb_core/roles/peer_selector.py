@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from bb_core import keys
 from bb_core.roles.context import Context
-from bb_core.roles.contract import Role, abstract, op
+from bb_core.roles.contract import Positive, Role, abstract, op
 from bb_core.values import PeerList
 
 
@@ -19,7 +19,7 @@ class PeerSelector(Role):
     role: ClassVar[str] = keys.PEER_SELECTOR
 
     @op("Sample", outputs="peers")
-    def sample(self, ctx: Context, *, n: int, peer_class: str = "") -> PeerList:
+    def sample(self, ctx: Context, *, n: Positive, peer_class: str = "") -> PeerList:
         """Choose `n` peers at random without repetition, or all when there are fewer; in order of id."""
         raise NotImplementedError
 

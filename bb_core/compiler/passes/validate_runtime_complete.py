@@ -58,6 +58,12 @@ def _error(function: onnx.FunctionProto, node: onnx.NodeProto, entries: list[str
             where=source_of(node),
             hint="give it `after=` a value that it should follow",
         )
+    if not entries:
+        return UnreachableOp(
+            f"nothing ever starts {node.op_type} in {function.name}: the program has no input, timer or event",
+            where=source_of(node),
+            hint='declare one: g.input("go", bb.types.TRIGGER), and give it to `after=`',
+        )
     return UnreachableOp(
         f"the inputs of {node.op_type} in {function.name} never arrive together",
         where=source_of(node),

@@ -81,6 +81,12 @@ def test_illegal_declarations_are_refused(name: str, options: dict[str, Any], er
         t.declare(name, **options)
 
 
+@pytest.mark.parametrize("make", [lambda: t.f32[-1], lambda: t.f32[1.5], lambda: t.f32[""], lambda: t.RECORD[2]])
+def test_illegal_shapes_are_refused(make: Callable[[], object]) -> None:
+    with pytest.raises(errors.UsageError, match="is no type"):
+        make()
+
+
 @pytest.mark.parametrize(
     ("name", "ins", "outs", "gives"),
     [

@@ -122,6 +122,11 @@ MISTAKES: list[tuple[str, Callable[..., object], type[Exception], str]] = [
     ("begin again on nothing", lambda m, g: g.again("x", g.constant(1.0)), errors.UnknownPort, "begin again"),
     ("begin again with another type", lambda m, g: g.again("x", g.input("x", bb.types.TRIGGER), after=g.again(
         "x", g.constant(1.0))), errors.TypeMismatch, "x: trigger"),
+    ("wait for a number", lambda m, g: m.model.params(g, after=3), errors.TypeMismatch, "a int"),
+    ("wait for numbers", lambda m, g: m.model.params(g, after=[3]), errors.TypeMismatch, "a int"),
+    ("a numpy type", lambda m, g: g.input("x", np.float32), errors.TypeMismatch, "bb.f32"),
+    ("fewer than one", lambda m, g: m.cohort.sample(g, n=0), errors.IllegalValue, "at least 1"),
+    ("epochs below one", lambda m, g: m.model.train_epochs(g, m.data, epochs=-1), errors.IllegalValue, "at least 1"),
     ("a place with an at sign", lambda m, g: g.place(on="a@b").__enter__(), errors.ReservedName, "a@b"),
     ("index with text", lambda m, g: g.input("x", bb.f32["N"])["a"], errors.TypeMismatch, "cannot be an index"),
     ("a step of zero", lambda m, g: g.input("x", bb.f32["N"])[::0], errors.TypeMismatch, "step 0"),
@@ -506,3 +511,9 @@ def test_a_built_program_can_be_called() -> None:
 def test_what_was_not_built_here_is_refused(model: onnx.ModelProto) -> None:
     with pytest.raises(errors.AuthoringError, match="no built Module"):
         bb.Module.from_proto(model)
+
+
+@pytest.mark.parametrize("junk", [b"junk", None, 3])
+def test_what_is_no_model_is_refused(junk: object) -> None:
+    with pytest.raises(errors.AuthoringError, match="is no model"):
+        bb.Module.from_proto(junk)  # type: ignore[arg-type]
