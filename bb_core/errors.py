@@ -311,6 +311,15 @@ class ImpossibleQuorum(CompileError):
     code = "BB-C060"
 
 
+class NoWireType(CompileError):
+    """A value of a declared type is sent, and nothing says how such values travel.
+
+    Declare the type with `encode` and `decode` (`bb_register_types`), or convert the value before it is sent.
+    """
+
+    code = "BB-C061"
+
+
 class ProtocolWarning(CompileError, UserWarning):
     """A program will run, and probably not as its author thinks. `Compiler.warnings` holds them; none stops a program.
 

@@ -106,6 +106,9 @@ BY_ELEM: Final[dict[int, Type]] = {t.elem: t for t in _TENSORS}
 # --- the lattice ------------------------------------------------------------------------------------------------------
 
 
+_OURS: Final = "bytesandbrains"
+
+
 @dataclass(frozen=True, slots=True)
 class _Node:
     """A named type: what it stands under, and what its values are in Python."""
@@ -113,7 +116,7 @@ class _Node:
     stands_for: Type
     parent: str
     cls: type | None
-    owner: str = "bytesandbrains"
+    owner: str = _OURS
 
 
 @dataclass(slots=True)
@@ -159,6 +162,12 @@ def named(denotation: str) -> Type | None:
     """Return a type by its stable name, or None."""
     node = _lattice.nodes.get(denotation)
     return None if node is None else node.stands_for
+
+
+def is_built_in(type_: Type) -> bool:
+    """Whether a type is one of this file's, and not declared by somebody else."""
+    node = _lattice.nodes.get(type_.denotation)
+    return node is None or node.owner == _OURS
 
 
 def declare(name: str, *, parent: Type = ANY, python_class: type | None = None, owner: str = "this process") -> Type:

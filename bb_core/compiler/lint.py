@@ -13,11 +13,13 @@ from typing import Any, Final
 import onnx
 
 from bb_core import keys
+from bb_core import types as t
 from bb_core.compiler.state import State, slot_of
 from bb_core.errors import (
     CompileError,
     DefaultDeadline,
     ImpossibleQuorum,
+    NoWireType,
     ProtocolWarning,
     UncollectedAnswer,
     UnreadSend,
@@ -25,9 +27,10 @@ from bb_core.errors import (
     UnusedValue,
 )
 from bb_core.ir.entries import entries_of, is_constant, is_recv
-from bb_core.ir.proto import attribute, data_inputs, input_source, metadata, reads, source_of
+from bb_core.ir.proto import attribute, data_inputs, input_source, metadata, reads, source_of, value_types
 from bb_core.ops.spec import Answer
 from bb_core.ops.table import find_spec
+from bb_core.wire.payloads import travels
 
 
 class _Function:
@@ -117,6 +120,20 @@ def _wanted(function: _Function, node: onnx.NodeProto, state: State) -> dict[str
             if made_by is not None and is_constant(made_by):
                 found[port.name] = int(attribute(made_by, "value"))
     return found
+
+
+def _no_wire_type(program: _Program) -> Iterator[CompileError]:
+    for function in program.functions:
+        types = value_types(function.proto)
+        for recv in function.recvs:
+            for type_ in (types.get(v, t.ANY) for v in list(recv.output)[1:]):
+                if not t.is_built_in(type_) and not travels(type_.denotation):
+                    edge = attribute(recv, keys.EDGE)
+                    yield NoWireType(
+                        f"the Send {edge!r} delivers a value of type {type_}, which cannot travel",
+                        where=source_of(recv),
+                        hint="declare it with encode and decode (the hook bb_register_types), or convert the value",
+                    )
 
 
 def _unread_send(program: _Program) -> Iterator[CompileError]:
@@ -224,6 +241,7 @@ def _waits(node: onnx.NodeProto) -> bool:
 
 RULES: Final[tuple[Rule, ...]] = (
     _impossible_quorum,
+    _no_wire_type,
     _unread_send,
     _uncollected_answer,
     _default_deadline,

@@ -18,9 +18,9 @@ from bb_core.values import Record
 from bb_core.wire.carriers import CARRIERS
 from bb_core.wire.records import decode_record, encode_record
 from bb_core.wire.tensors import decode_tensor, encode_tensor
-from bb_core.wire.wire_types import WireType, add, decode_value, encode_value, register
+from bb_core.wire.wire_types import WireType, add, decode_value, encode_value, register, travels
 
-__all__ = ["RECORD", "TENSOR", "WireType", "decode_value", "encode_value", "register"]
+__all__ = ["RECORD", "TENSOR", "WireType", "decode_value", "encode_value", "register", "travels"]
 
 TENSOR = register("bb.tensor", np.ndarray, encode_tensor, decode_tensor)
 RECORD = register("bb.record", Record, encode_record, decode_record)

@@ -41,6 +41,11 @@ _BY_HASH: Final[dict[int, WireType]] = {}
 _WRITERS: Final[dict[type, tuple[int, Callable[[Any], Payload], bool]]] = {}
 
 
+def travels(name: str) -> bool:
+    """Whether a wire type of that name is registered."""
+    return fnv1a64(name.encode()) in _BY_HASH
+
+
 def register(name: str, cls: type, encode: Callable[[Any], Payload], decode: Callable[[memoryview], Any]) -> WireType:
     """Add a wire type and return it.
 

@@ -86,3 +86,15 @@ class Ordered(bb.Module):
 
 ORDERED = {"model": Weight}
 AVERAGING = {"cohort": Everyone, "model": Weight, "data": Numbers, "aggregator": Mean}
+
+
+class Careful(bb.Module):
+    """One Send that asks for a gate, one that does not."""
+
+    cohort = bb.PeerSelectorSlot(peer_class="client")
+
+    def body(self, g: bb.Graph) -> None:
+        x = g.input("x", bb.f32[2])
+        peers = self.cohort.sample(g, n=2, after=x)
+        g.output("a", g.send(x, to=peers, gates=["backoff"]))
+        g.output("b", g.send(x, to=peers))

@@ -11,7 +11,7 @@ import bb_core as bb
 from bb_core import keys
 from bb_core.compiler.passes import PASSES
 from bb_core.compiler.state import Options, State
-from bb_core.ir.proto import attributes, control_inputs, data_inputs, metadata
+from bb_core.ir.proto import attribute, attributes, control_inputs, data_inputs, metadata
 from bb_core.registry import Use, use
 
 _HIDDEN = {keys.AFTER, keys.PORTS, keys.EDGE, keys.COUNT, keys.KINDS, keys.SITES}
@@ -61,3 +61,14 @@ def _node(node: onnx.NodeProto, attrs: tuple[str, ...] | None, home: bool) -> st
     options = " {" + ", ".join(f"{k}={v}" for k, v in sorted(shown.items())) + "}" if shown else ""
     where = f" @{metadata(node).get(keys.HOME, '?')}" if home else ""
     return f"{', '.join(node.output)} = {node.op_type}({inputs}){options}{where}"
+
+
+def stamped_by(name: str, module: bb.Module, bindings: Mapping[str, Any]) -> list[tuple[str, set[str]]]:
+    """The ops to which a gate pass has added gates, and which; run twice, it adds them once."""
+    model, state = before(name, module, bindings)
+    was = [set(attribute(n, keys.GATES, ())) for f in model.functions for n in f.node]
+    run(name, model, state)
+    run(name, model, state)
+    nodes = [n for f in model.functions for n in f.node]
+    added = [(n.op_type, set(attribute(n, keys.GATES, ())) - b) for n, b in zip(nodes, was, strict=True)]
+    return [(op, gates) for op, gates in added if gates]
