@@ -81,6 +81,7 @@ class Frame:
 
 @final
 class Dispatcher:
+    def held_back(self) -> list[tuple[Frame, list[Frame]]]: ...
     context: Any
     services: Any
     live: set[Frame]

@@ -232,6 +232,14 @@ cdef class Dispatcher:
         self.blocked = []
         self.live = set()
 
+    def held_back(self):
+        """The Frames that wait for exclusive slots, oldest first, each with who holds those; for `explain`."""
+        found = []
+        for frame in sorted(self.blocked, key=_age):
+            owners = {self.owners[c] for c in (<Frame>frame).claims if c in self.owners}
+            found.append((frame, sorted(owners, key=_age)))
+        return found
+
     @property
     def has_work(self):
         """Whether an op is ready that no claim holds back."""

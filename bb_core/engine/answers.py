@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bb_core.errors import RoleError
+from bb_core.ids import PeerId
 from bb_core.values import TRIGGER, PeerList, Record, Trigger
 
 if TYPE_CHECKING:
@@ -23,7 +24,18 @@ class Promised:
     that any thread may complete it.
     """
 
-    __slots__ = ("_post", "frame", "is_open", "network", "on_deadline", "op", "parked", "timer")
+    __slots__ = (
+        "__weakref__",
+        "_post",
+        "frame",
+        "is_open",
+        "missing",
+        "network",
+        "on_deadline",
+        "op",
+        "parked",
+        "timer",
+    )
 
     def __init__(
         self,
@@ -32,12 +44,14 @@ class Promised:
         op: int,
         network: bool,
         on_deadline: Callable[[Context], None] | None,
+        missing: Callable[[], Iterable[PeerId]] | None = None,
     ) -> None:
         self._post = post
         self.frame = frame
         self.op = op
         self.network = network
         self.on_deadline = on_deadline
+        self.missing = missing
         self.timer: Timer | None = None
         self.is_open = True
         self.parked = False

@@ -1,8 +1,8 @@
 """Bootstraps: what runs once, before a Node's bodies may.
 
 Lifecycle: expected at install · begun (by itself when it has no inputs, else by the host) · done, or failed and begun
-again. While one is not done, what would begin a body waits, in the order in which it came; what begins a bootstrap,
-such as an Envelope for one, does not.
+again. While one is not done, what would begin a Frame that touches a slot of it waits, in the order in which it came;
+so does what follows on a slot of what waits. What touches none of them, and what begins a bootstrap, does not wait.
 """
 
 from __future__ import annotations
@@ -35,13 +35,15 @@ class Bootstraps:
         self._pending: set[str] = set()
         self._running: dict[str, Frame] = {}
         self._broken: set[str] = set()
-        self._held: list[Callable[[], Any]] = []
+        self._held: list[tuple[frozenset[str], Callable[[], Any]]] = []
+        self._touched: dict[str, frozenset[str]] = {}
 
     def expect(self, target: str, function: FunctionProgram) -> None:
         """Take in a function of a target that is installed; only a bootstrap's own part has something to run."""
         if is_bootstrap(function.name) and BOOTSTRAP in function.entries:
             self.names.append(target)
             self._pending.add(target)
+            self._touched[target] = frozenset(s for op in function.ops for s in op.touched)
 
     def start(self) -> None:
         """Begin those that need no inputs."""
@@ -61,19 +63,32 @@ class Bootstraps:
         self._running[target] = frame
         frame.on_end = lambda: self._ended(target)
 
-    def holds(self, function: str) -> bool:
-        """Whether what begins a function must wait."""
-        return bool(self._pending) and not is_bootstrap(function)
+    def holds(self, function: str, touched: frozenset[str]) -> bool:
+        """Whether what begins a Frame that touches some slots must wait."""
+        if not self._pending or is_bootstrap(function):
+            return False
+        preparing = (self._touched[target] for target in self._pending)
+        return any(touched & slots for slots in (*preparing, *(slots for slots, _ in self._held)))
 
-    def hold(self, function: str, begin: Callable[[], Any]) -> None:
-        """Keep what begins a body until all bootstraps are done."""
+    def hold(self, function: str, touched: frozenset[str], begin: Callable[[], Any]) -> None:
+        """Keep what begins a body until the bootstraps that it waits for are done."""
         if len(self._held) >= MOST_HELD:
             self._engine.steps.append(Deferred(f"{function} is dropped: {MOST_HELD} wait for a bootstrap already"))
             return
         if not self._held:
             waited = ", ".join(sorted(self._pending))
             self._engine.steps.append(Deferred(f"{function} waits for the bootstrap of {waited}"))
-        self._held.append(begin)
+        self._held.append((touched, begin))
+
+    @property
+    def pending(self) -> list[str]:
+        """Targets whose bootstrap is not done."""
+        return sorted(self._pending)
+
+    @property
+    def held(self) -> int:
+        """How many beginnings wait for them."""
+        return len(self._held)
 
     def failed(self, frame: Frame) -> None:
         """Take in that an op of a Frame has failed."""
@@ -90,7 +105,9 @@ class Bootstraps:
             return
         self._pending.discard(target)
         self._engine.steps.append(BootstrapCompleted(target))
-        if not self._pending:
-            held, self._held = self._held, []
-            for begin in held:
+        held, self._held = self._held, []
+        for touched, begin in held:
+            if self.holds("", touched):
+                self._held.append((touched, begin))
+            else:
                 begin()

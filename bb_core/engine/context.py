@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -102,9 +102,15 @@ class OpContext:
     def peers(self, peer_class: str | None = None) -> Sequence[PeerId]:
         return self._engine.address_book.peers(peer_class)
 
-    def later(self, deadline: int | None = None, on_deadline: Callable[[Context], None] | None = None) -> Promised:
+    def later(
+        self,
+        deadline: int | None = None,
+        on_deadline: Callable[[Context], None] | None = None,
+        missing: Callable[[], Iterable[PeerId]] | None = None,
+    ) -> Promised:
         info = self.handler.info
-        promised = Promised(self._engine.post, self.frame, self.op, info.waits_for_others, on_deadline)
+        promised = Promised(self._engine.post, self.frame, self.op, info.waits_for_others, on_deadline, missing)
+        self._engine.promises.add(promised)
         wait = info.deadline_ns if deadline is None else deadline
         if wait is not None:
             self._engine.arm(promised, self._engine.now + wait, info.title)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -71,6 +72,7 @@ class Engine:
         self.gatherings = Gatherings()
         self.governor = Governor(seed)
         self.bootstraps = Bootstraps(self)
+        self.promises: WeakSet[Promised] = WeakSet()
         self.exports: dict[int, Export] = {}
         self.answers: deque[tuple[Promised, Any, BaseException | None]] = deque()
         self.wake: Callable[[], None] | None = None
@@ -178,8 +180,8 @@ class Engine:
         origin: bytes,
         seeds: list[tuple[int, Any]],
     ) -> None:
-        if self.bootstraps.holds(target):
-            self.bootstraps.hold(target, lambda: self._run(target, plan, exec_id, inbound, origin, seeds))
+        if self.bootstraps.holds(target, plan.touched):
+            self.bootstraps.hold(target, plan.touched, lambda: self._run(target, plan, exec_id, inbound, origin, seeds))
         else:
             self._run(target, plan, exec_id, inbound, origin, seeds)
 

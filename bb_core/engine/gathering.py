@@ -94,7 +94,7 @@ def bind_collect(engine: Engine, info: OpInfo) -> Callable[..., Any]:
 
         if len(collection.answers) >= collection.wanted:
             return outputs()
-        promised = ctx.later(on_deadline=lambda _: close())
+        promised = ctx.later(on_deadline=lambda _: close(), missing=lambda: asked - collection.answers.keys())
 
         def close() -> None:
             try:

@@ -59,11 +59,12 @@ class OpInfo:
 
 @dataclass(frozen=True, slots=True)
 class EntryPlan:
-    """How a Frame of one entry begins, and which exclusive slots it claims."""
+    """How a Frame of one entry begins, which exclusive slots it claims, and which slots it touches at all."""
 
     starts: tuple[int, ...]
     claims: tuple[str, ...]
     exclusive_ops: int
+    touched: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,9 +259,11 @@ def _kept(proto: onnx.FunctionProto, nodes: Sequence[int]) -> list[int]:
 
 
 def _plan(entry: Entry, function: FunctionProgram) -> EntryPlan:
-    exclusive = [function.ops[i] for i in _kept(function.proto, entry.ops) if function.ops[i].exclusive]
+    ops = [function.ops[i] for i in _kept(function.proto, entry.ops)]
+    exclusive = [op for op in ops if op.exclusive]
     claims = sorted({s for op in exclusive for s in op.touched})
-    return EntryPlan(tuple(_kept(function.proto, entry.starts)), tuple(claims), len(exclusive))
+    touched = frozenset(s for op in ops for s in op.touched)
+    return EntryPlan(tuple(_kept(function.proto, entry.starts)), tuple(claims), len(exclusive), touched)
 
 
 def _info(node: onnx.NodeProto, types: dict[str, t.Type], bindings: dict[str, dict[str, Any]]) -> OpInfo:

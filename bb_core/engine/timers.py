@@ -28,6 +28,10 @@ class Timers:
         self._sequence = 0
         self._cancelled = 0
 
+    def __len__(self) -> int:
+        """How many are set and not cancelled."""
+        return sum(t.action is not None for t in self._heap)
+
     def set(self, when: int, action: Callable[[], None], reason: str) -> Timer:
         """Do `action` once the time is `when` or later."""
         self._sequence += 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bb_core.engine.engine import Engine
+from bb_core.engine.explaining import Waiting, explain
 from bb_core.engine.program import Program
 from bb_core.engine.timers import Timer
 from bb_core.errors import UnknownInput, UnknownModule, did_you_mean
@@ -200,6 +201,25 @@ class Node:
         """Say why `next_wakeup` is what it is."""
         timer = self._engine.timers.next()
         return "only input can wake this Node" if timer is None else f"{timer.reason} at {timer.when} ns"
+
+    def explain(self) -> list[Waiting]:
+        """Say what each open Frame waits for, from whom and until when, in order of age; empty when nothing waits."""
+        return explain(self._engine)
+
+    def stats(self) -> dict[str, int]:
+        """Count what the Node holds: open Frames and Laters, timers, requests, peers, and what waits to be taken in."""
+        engine = self._engine
+        return {
+            "bootstraps_pending": len(engine.bootstraps.pending),
+            "frames": len(engine.dispatcher.live),
+            "held_for_bootstrap": engine.bootstraps.held,
+            "ingress": len(self._ingress) + len(engine.answers),
+            "laters": sum(p.parked and p.is_open for p in engine.promises),
+            "peers": len(engine.address_book.peers(None)),
+            "requests": len(engine.requests),
+            "timers": len(engine.timers),
+            "values": sum(frame.held_values() for frame in engine.dispatcher.live),
+        }
 
     def profile(self) -> dict[tuple[str, str], tuple[int, int]]:
         """Return how often each op ran and how many nanoseconds it took in all, by (slot, op).

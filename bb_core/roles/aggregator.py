@@ -139,7 +139,11 @@ class Aggregator(Role):
         if open_round.is_full:
             self._close(ctx, open_round)
             return None
-        open_round.later = ctx.later(None if deadline is None else int(deadline), self._close_at_deadline)
+        open_round.later = ctx.later(
+            None if deadline is None else int(deadline),
+            self._close_at_deadline,
+            lambda: open_round.cohort - open_round.gathered.keys(),
+        )
         return open_round.later  # type: ignore[return-value]  # a Later stands for the promised output
 
     @op("Aggregate", outputs="params stats", answer=Answer.LATER)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -69,13 +69,19 @@ class Context(Protocol):
     def peers(self, peer_class: str | None = None) -> Sequence[PeerId]:
         """Peers in the address book, in order of id, never this Node; of one class when it is named."""
 
-    def later(self, deadline: int | None = None, on_deadline: Callable[[Context], None] | None = None) -> Later:
+    def later(
+        self,
+        deadline: int | None = None,
+        on_deadline: Callable[[Context], None] | None = None,
+        missing: Callable[[], Iterable[PeerId]] | None = None,
+    ) -> Later:
         """Promise to answer later.
 
         Args:
             deadline: Nanoseconds from now. When it passes, `on_deadline` is called if given (it completes or fails the
                 Later); otherwise the op fails with `DeadlinePassed`. None: the op's own deadline, if it has one.
             on_deadline: Called inside `poll` with this op's context, at most once.
+            missing: Says which peers have not answered yet; asked by `Node.explain`.
         """
 
     def publish(self, kind: str) -> None:

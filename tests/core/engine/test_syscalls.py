@@ -20,9 +20,7 @@ SECOND = 10**9
 ONE = np.ones(1, np.float32)
 
 
-def node_of(
-    body: Callable[[bb.Graph], object], bootstrap: Callable[[bb.Graph], object] | None = None, **options: Any
-) -> bb.Node:
+def node_of(body: Callable[[bb.Graph], object], **options: Any) -> bb.Node:
     """A Node with one program that needs no slots but a Backend."""
 
     class Probe(bb.Module):
@@ -31,14 +29,7 @@ def node_of(
         def body(self, g: bb.Graph) -> None:
             body(g)
 
-    class Booted(Probe):
-        name = "Probe"  # type: ignore[assignment]
-
-        def bootstrap(self, g: bb.Graph) -> None:
-            assert bootstrap is not None
-            bootstrap(g)
-
-    module = Probe() if bootstrap is None else Booted()
+    module = Probe()
     compiler = bb.Compiler()
     if any(n.domain == "" for f in module.build().functions for n in f.node if n.op_type != "Constant"):
         compiler.bind({"backend": NumpyBackend})
@@ -341,45 +332,95 @@ def test_on_failure_runs_a_branch_when_a_value_will_not_come() -> None:
 # --- bootstrap --------------------------------------------------------------------------------------------------------
 
 
-def test_a_body_waits_for_its_bootstrap() -> None:
-    def bootstrap(g: bb.Graph) -> None:
-        g.output("ready", s.after(g, s.pulse(g), delay="5s"))
+@bb.concrete("tests.Sum")
+class Sum(bb.roles.Index):
+    """Counts what is added; enough of an Index to be prepared."""
 
-    node = node_of(lambda g: g.output("y", x(g)), bootstrap)
-    node.invoke("Probe", {"x": ONE}, 0)
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.total = 0.0
+
+    def add(self, ctx: bb.Context, vectors: bb.Tensor, ids: bb.Tensor | None = None) -> bb.Tensor:
+        self.total += float(vectors.sum())
+        return np.zeros(1, np.int64)
+
+    def size(self, ctx: bb.Context) -> bb.Tensor:
+        return np.asarray(int(self.total), np.int64)
+
+
+class Prepared(bb.Module):
+    """Waits, then prepares one Index; two bodies, one of which asks it, and one of which asks another."""
+
+    index = bb.IndexSlot()
+    other = bb.IndexSlot()
+
+    def bootstrap(self, g: bb.Graph) -> None:
+        self.index.add(g, g.constant(np.full(1, 3, np.float32)), after=s.after(g, s.pulse(g), delay="5s"))
+
+    def body(self, g: bb.Graph) -> None:
+        g.output("prepared", self.index.size(g, after=g.input("ask", bb.types.TRIGGER)))
+        g.output("free", self.other.size(g, after=g.input("free_ask", bb.types.TRIGGER)))
+
+
+def prepared() -> bb.Node:
+    return bb.install(peer(0), [], bb.Compiler().bind({"index": Sum, "other": Sum}).compile(Prepared()), ["Prepared"])
+
+
+def test_what_touches_what_is_being_prepared_waits_and_the_rest_runs() -> None:
+    node = prepared()
+    node.invoke("Prepared", {"ask": bb.TRIGGER}, 0)
+    node.invoke("Prepared", {"free_ask": bb.TRIGGER}, 0)
     held = node.poll(0)
-    assert events(held) == []
-    assert [s.reason for s in held.steps if isinstance(s, steps.Deferred)] == ["Probe waits for the bootstrap of Probe"]
+    assert events(held) == [("free", 0)]
+    assert [s.reason for s in held.steps if isinstance(s, steps.Deferred)] == [
+        "Prepared waits for the bootstrap of Prepared"
+    ]
     done = node.poll(5 * SECOND)
-    assert events(done) == [("ready", bb.TRIGGER), ("y", [1.0])]
-    assert [s.target for s in done.steps if isinstance(s, steps.BootstrapCompleted)] == ["Probe"]
+    assert events(done) == [("prepared", 3)]
+    assert [s.target for s in done.steps if isinstance(s, steps.BootstrapCompleted)] == ["Prepared"]
+
+
+class Seeded(bb.Module):
+    """Prepares an Index with what the host gives."""
+
+    index = bb.IndexSlot()
+
+    def bootstrap(self, g: bb.Graph) -> None:
+        stacked = g.stack(g.input("parts", bb.types.COMPOSITE))
+        g.output("got", self.index.add(g, stacked))
+
+    def body(self, g: bb.Graph) -> None:
+        g.output("size", self.index.size(g, after=g.input("ask", bb.types.TRIGGER)))
+
+
+def seeded() -> bb.Node:
+    node = bb.install(peer(0), [], bb.Compiler().bind({"index": Sum}).compile(Seeded()), ["Seeded"])
+    node.invoke("Seeded", {"ask": bb.TRIGGER}, 0)
+    assert events(node.poll(0)) == []
+    return node
 
 
 def test_a_bootstrap_with_inputs_is_begun_by_the_host() -> None:
-    node = node_of(lambda g: g.output("y", x(g)), lambda g: g.output("got", g.input("seed", bb.f32[1])))
-    node.invoke("Probe", {"x": ONE}, 0)
-    assert events(node.poll(0)) == []
-    for inputs, error in (({}, "lacks its input 'seed'"), ({"sed": ONE}, "did you mean 'seed'")):
+    node = seeded()
+    for inputs, error in (({}, "lacks its input 'parts'"), ({"part": ONE}, "did you mean 'parts'")):
         with pytest.raises(errors.UnknownInput, match=error):
-            node.bootstrap("Probe", inputs, 0)
+            node.bootstrap("Seeded", inputs, 0)
     with pytest.raises(errors.UnknownModule, match="has no bootstrap"):
-        node.bootstrap("Prob", {"seed": ONE}, 0)
-    node.bootstrap("Probe", {"seed": ONE * 4}, 0)
-    assert events(node.poll(0)) == [("got", [4.0]), ("y", [1.0])]
+        node.bootstrap("Seded", {"parts": Composite([ONE])}, 0)
+    node.bootstrap("Seeded", {"parts": Composite([ONE * 4])}, 0)
+    assert events(node.poll(0)) == [("got", [0]), ("size", 4)]
 
 
 def test_a_bootstrap_that_fails_is_not_complete_and_can_be_run_again() -> None:
-    def bootstrap(g: bb.Graph) -> None:
-        g.output("ready", g.stack(g.input("parts", bb.types.COMPOSITE)))
-
-    node = node_of(lambda g: g.output("y", x(g)), bootstrap)
-    node.invoke("Probe", {"x": ONE}, 0)
-    node.bootstrap("Probe", {"parts": Composite()}, 0)
-    kinds = [type(s) for s in node.poll(0).steps]
+    node = seeded()
+    node.bootstrap("Seeded", {"parts": Composite()}, 0)
+    result = node.poll(0)
+    kinds = [type(s) for s in result.steps]
     assert steps.OpFailed in kinds
     assert steps.BootstrapCompleted not in kinds
-    node.bootstrap("Probe", {"parts": Composite([ONE])}, 0)
-    assert [port for port, _ in events(node.poll(0))] == ["ready", "y"]
+    assert events(result) == []
+    node.bootstrap("Seeded", {"parts": Composite([ONE])}, 0)
+    assert [port for port, _ in events(node.poll(0))] == ["got", "size"]
 
 
 def test_a_blocked_peer_is_left_out_and_refused() -> None:
