@@ -10,6 +10,7 @@ import os
 import sys
 
 from Cython.Build import cythonize
+import numpy
 from setuptools import Extension, setup
 
 DEBUG = os.environ.get("BB_DEBUG") == "1"
@@ -31,7 +32,8 @@ def _flags() -> tuple[list[str], list[str], list[tuple[str, str | None]]]:
     if SANITIZE:
         compile_flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g"]
         link_flags += ["-fsanitize=address,undefined"]
-    macros: list[tuple[str, str | None]] = [("CYTHON_TRACE", "1")] if DEBUG else []
+    macros: list[tuple[str, str | None]] = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
+    macros += [("CYTHON_TRACE", "1")] if DEBUG else []
     return compile_flags, link_flags, macros
 
 
@@ -42,7 +44,7 @@ def extensions() -> list[Extension]:
         Extension(
             name,
             [name.replace(".", "/") + ".pyx", *sources],
-            include_dirs=["csrc"],
+            include_dirs=["csrc", numpy.get_include()],
             extra_compile_args=compile_flags,
             extra_link_args=link_flags,
             define_macros=macros,

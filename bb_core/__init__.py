@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bb_core.compiler import Compiler
     from bb_core.dsl import syscalls
     from bb_core.dsl.syscalls import opset
+    from bb_core.engine.observing import Observer, OpRun
     from bb_core.node import Node, NodeConfig, PollResult, install, read_site
     from bb_core.simulation import Round, RunResult, each, run
 
@@ -42,6 +43,8 @@ _LAZY = {
     "Compiler": "bb_core.compiler",
     "Node": "bb_core.node",
     "NodeConfig": "bb_core.node",
+    "Observer": "bb_core.engine.observing",
+    "OpRun": "bb_core.engine.observing",
     "PollResult": "bb_core.node",
     "Round": "bb_core.simulation",
     "RunResult": "bb_core.simulation",
@@ -84,6 +87,8 @@ __all__ = [
     "Module",
     "Node",
     "NodeConfig",
+    "Observer",
+    "OpRun",
     "Output",
     "PeerId",
     "PeerList",

@@ -444,6 +444,36 @@ class RunFailed(NodeError):
     code = "BB-N006"
 
 
+class IngressFull(NodeError):
+    """More waits to be taken in than the Node may hold (`NodeConfig.ingress`). Poll it, then try again."""
+
+    code = "BB-N007"
+
+
+class SnapshotError(NodeError):
+    """A snapshot cannot be taken or restored. The Node is as it was."""
+
+    code = "BB-N008"
+
+
+class SnapshotDamaged(SnapshotError):
+    """The bytes are no snapshot, end too early, or have changed since they were written. Restore an older one."""
+
+    code = "BB-N009"
+
+
+class SnapshotMismatch(SnapshotError):
+    """A snapshot belongs to another artefact, peer, set of targets or release, or its base is not the one given."""
+
+    code = "BB-N010"
+
+
+class RecordingError(NodeError):
+    """The bytes are no recording, or have changed since they were written."""
+
+    code = "BB-N011"
+
+
 # --- a peer: bytes from outside are wrong (a Step inside poll) --------------------------------------------------------
 
 
@@ -568,6 +598,18 @@ class QuorumNotReached(RoleError):
     """A collection closed with fewer contributions than `minimum`."""
 
     code = "BB-P007"
+
+
+class Overloaded(RoleError):
+    """More ops of a Node wait for their answers than it may hold open (`NodeConfig.laters`)."""
+
+    code = "BB-P010"
+
+
+class SnapshotUnsupported(RoleError):
+    """A Concrete holds state and does not say how to keep it. Give it `snapshot` and `restore`."""
+
+    code = "BB-P011"
 
 
 class DeadlinePassed(RoleError, TimeoutError):

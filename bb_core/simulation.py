@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -209,7 +209,7 @@ def _inputs(own: FunctionProgram, given: Mapping[str, Any] | None) -> Mapping[st
 
 
 def _with_seed(options: NodeConfig, seed: int) -> NodeConfig:
-    return NodeConfig(seed, options.incarnation, options.op_budget, options.limits, options.wake, options.profile)
+    return replace(options, seed=seed)
 
 
 def _bring_up(

@@ -5,30 +5,31 @@ The host matches on the class. `SendEnvelope` is the only one that it must act o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from bb_core.errors import BBError, RemoteError
 from bb_core.ids import ExecId, PeerId
 
 
-@dataclass(frozen=True, slots=True)
-class SendEnvelope:
+class SendEnvelope(Struct, frozen=True):
     """Hand these bytes to a peer.
 
     Attributes:
+        id: Number of the Step on its Node; `Node.sent(id, ...)` tells what became of it.
         addresses: Where to reach it, in order of preference; empty when only its id is known.
         deadline: Time in nanoseconds by which it must be handed over.
     """
 
+    id: int
     peer: PeerId
     addresses: tuple[bytes, ...]
     data: bytes
     deadline: int
 
 
-@dataclass(frozen=True, slots=True)
-class AppEvent:
+class AppEvent(Struct, frozen=True):
     """The program gives a value to the host: an output of `target`."""
 
     target: str
@@ -37,20 +38,25 @@ class AppEvent:
     exec_id: ExecId
 
 
-@dataclass(frozen=True, slots=True)
-class OpFailed:
-    """An op failed; its readers never run, the rest of its Frame goes on."""
+class OpFailed(Struct, frozen=True):
+    """An op failed; its readers never run, the rest of its Frame goes on.
+
+    Attributes:
+        role: Role of the Concrete that failed; empty for the framework's own ops.
+        where: The author's line.
+        error: What the op raised, or what the Concrete failed its Later with; another exception is its `__cause__`.
+    """
 
     target: str
     op: str
     slot: str
+    role: str
     where: str
     exec_id: ExecId
     error: BBError
 
 
-@dataclass(frozen=True, slots=True)
-class QuorumMissed:
+class QuorumMissed(Struct, frozen=True):
     """A collection closed with fewer contributions than its minimum."""
 
     target: str
@@ -62,16 +68,14 @@ class QuorumMissed:
     error: BBError
 
 
-@dataclass(frozen=True, slots=True)
-class EnvelopeRejected:
+class EnvelopeRejected(Struct, frozen=True):
     """An Envelope was refused whole."""
 
     source: PeerId
     error: RemoteError
 
 
-@dataclass(frozen=True, slots=True)
-class FillRejected:
+class FillRejected(Struct, frozen=True):
     """One value of an Envelope was refused; the others landed."""
 
     source: PeerId
@@ -79,31 +83,27 @@ class FillRejected:
     error: RemoteError
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(Struct, frozen=True):
     """Something was left out on purpose: a duplicate."""
 
     source: PeerId
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class WireTimeout:
+class WireTimeout(Struct, frozen=True):
     """A request ended at its delivery deadline, and nothing had collected its answers."""
 
     request: int
     peers: tuple[PeerId, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetSpent:
+class BudgetSpent(Struct, frozen=True):
     """A poll stopped at its budget; poll again with the same time."""
 
     ops: int
 
 
-@dataclass(frozen=True, slots=True)
-class OpCompleted:
+class OpCompleted(Struct, frozen=True):
     """An op has run; given only while an observer asks for it."""
 
     target: str
@@ -111,65 +111,56 @@ class OpCompleted:
     exec_id: ExecId
 
 
-@dataclass(frozen=True, slots=True)
-class Deferred:
+class Deferred(Struct, frozen=True):
     """Work waits for something that the host can bring about."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class PeerResolveFailed:
+class PeerResolveFailed(Struct, frozen=True):
     """A peer has no known address."""
 
     peer: PeerId
 
 
-@dataclass(frozen=True, slots=True)
-class PeerSuspect:
+class PeerSuspect(Struct, frozen=True):
     """A peer has been silent for longer than it usually is."""
 
     peer: PeerId
 
 
-@dataclass(frozen=True, slots=True)
-class PeerDown:
+class PeerDown(Struct, frozen=True):
     """A peer counts as gone."""
 
     peer: PeerId
 
 
-@dataclass(frozen=True, slots=True)
-class PeerUp:
+class PeerUp(Struct, frozen=True):
     """A peer that was suspect or down has answered."""
 
     peer: PeerId
 
 
-@dataclass(frozen=True, slots=True)
-class PeerBlocked:
+class PeerBlocked(Struct, frozen=True):
     """An Envelope of a blocked peer was refused."""
 
     peer: PeerId
 
 
-@dataclass(frozen=True, slots=True)
-class Backpressure:
+class Backpressure(Struct, frozen=True):
     """A peer asked to be sent less, until a time."""
 
     peer: PeerId
     until: int
 
 
-@dataclass(frozen=True, slots=True)
-class BootstrapCompleted:
+class BootstrapCompleted(Struct, frozen=True):
     """A target's bootstrap has ended."""
 
     target: str
 
 
-@dataclass(frozen=True, slots=True)
-class LifecycleFired:
+class LifecycleFired(Struct, frozen=True):
     """A lifecycle phase has begun."""
 
     phase: str

@@ -32,6 +32,12 @@ class Weight(bb.roles.Model):
         self.value = np.full(1, config.start, np.float32)
         self.log: list[str] = []
 
+    def snapshot(self) -> bb.State:
+        return {"value": self.value.copy(), "log": list(self.log)}
+
+    def restore(self, state: bb.State) -> None:
+        self.value[:], self.log = state["value"], list(state["log"])
+
     def params(self, ctx: bb.Context) -> bb.Tensor:
         self.log.append("params")
         return self.value.copy()

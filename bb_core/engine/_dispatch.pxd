@@ -1,7 +1,8 @@
 """Layout of the dispatch loop; read this as its header.
 
-`Table` is a function as flat tables, shared by all Nodes of a process. `Handler` is one op as one Node runs it. `Frame`
-is one execution of one entry. `Dispatcher` is the loop.
+`Table` is a function as flat tables and `Plan` one of its entries; both are shared by all Nodes of a process. `Handler`
+is one op as one Node runs it, `Lane` one function as one Node hosts it, `Frame` one execution of one entry. `Current`
+is the op that runs. `Dispatcher` is the loop.
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -9,6 +10,10 @@ from libc.stdint cimport int32_t, int64_t
 
 cdef enum:
     MAX_ARGUMENTS = 64
+    TURN = 64  # ops that one function may run before the next has its turn
+
+
+ctypedef int (*Native)(Dispatcher loop, Frame frame, Handler handler, int32_t op) except -1
 
 
 cdef class Table:
@@ -35,8 +40,18 @@ cdef class Table:
     cdef int _fill(self, int32_t *into, object numbers) except -1
 
 
+cdef class Plan:
+    cdef readonly str name
+    cdef readonly Table table
+    cdef readonly tuple starts         # ops that have nothing to wait for
+    cdef readonly tuple claims         # components that the entry uses exclusively
+    cdef readonly int32_t exclusive_ops
+    cdef readonly frozenset touched    # components that it uses at all
+
+
 cdef class Handler:
-    cdef readonly object call          # None: the op passes its first input on
+    cdef readonly object call          # a callable, or the name of a native op
+    cdef Native native                 # NULL for a callable
     cdef readonly bint takes_context
     cdef readonly tuple leading        # after the context, before the inputs
     cdef readonly tuple keyword_names  # or None
@@ -45,26 +60,38 @@ cdef class Handler:
     cdef readonly object only_class     # that of the one output, or None
     cdef readonly tuple optional_outputs
     cdef readonly bint exclusive
+    cdef readonly frozenset touched    # components that it uses
     cdef readonly object info
     cdef public int64_t calls
     cdef public int64_t spent_ns
 
 
-cdef class Frame:
+cdef class Lane:
     cdef readonly Table table
     cdef readonly list handlers
+    cdef object frames                 # deque of Frames with ready ops, first in, first out
+    cdef bint queued
+    cdef int32_t left                  # ops until the next Lane's turn
+
+
+cdef class Frame:
+    cdef readonly Lane lane
+    cdef readonly Table table
+    cdef readonly Plan plan
     cdef readonly object exec_id
     cdef readonly object inbound
-    cdef readonly bytes origin
-    cdef readonly tuple claims         # components that the entry uses exclusively
-    cdef public list requests
+    cdef readonly tuple origin         # what began it: the key of its random numbers
+    cdef public int64_t charge         # bytes that it holds of the Node's budget
+    cdef public list requests          # open requests, or None
     cdef public object on_end          # called without arguments when the Frame has ended
-    cdef public dict generators
+    cdef public dict generators        # or None
+    cdef public list gated             # ops that wait for a bootstrap, or None
     cdef public int32_t waiting        # open Laters
-    cdef public int32_t on_network     # those of them that wait for other peers
-    cdef public bint claimed
-    cdef public bint queued
-    cdef public bint ended
+    cdef public int32_t on_network     # those of them that wait for other peers, or for a time
+    cdef readonly bint claimed
+    cdef readonly bint blocked         # waits for its claims
+    cdef readonly bint queued
+    cdef readonly bint ended
     cdef readonly int32_t exclusive_left
     cdef list values
     cdef int32_t *need
@@ -73,31 +100,46 @@ cdef class Frame:
     cdef int32_t head
     cdef int32_t tail
 
-    cpdef void write(self, int32_t value, object item)
-    cdef void _start(self, int32_t op)
-    cdef void _finish(self, int32_t op)
+    cdef void _write(self, int32_t value, object item)
+    cdef void _finish(self, int32_t op, Handler handler)
+    cdef void _again(self, int32_t op)
+
+
+cdef class Current:
+    cdef public Frame frame
+    cdef public int32_t op
+    cdef public Handler handler
 
 
 cdef class Dispatcher:
-    cdef readonly object context
+    cdef readonly Current context
     cdef readonly object services
-    cdef object frames                 # deque of Frames with ready ops
+    cdef public object observer        # None, or what is told of each op
+    cdef public frozenset gate         # None, or components that a bootstrap prepares
+    cdef public list steps             # what has happened since the last poll
+    cdef public int64_t charged        # bytes that live Frames hold
+    cdef object ring                   # deque of Lanes with ready ops, in turns
     cdef dict owners                   # exclusive component -> the Frame that holds it
-    cdef list blocked                  # Frames that wait for their claims, oldest first
-    cdef readonly set live             # Frames that have not ended
+    cdef dict waiting                  # exclusive component -> heap of the Frames that wait for it, by age
+    cdef readonly dict live            # Frames that have not ended, by id, in order of age
     cdef object clock
 
     cpdef Frame begin(
-        self, Table table, list handlers, object exec_id, object inbound, bytes origin, tuple claims,
-        int32_t exclusive_ops, object seeds, object starts
+        self, Lane lane, Plan plan, object exec_id, object inbound, tuple origin, object values, object items
     )
     cpdef int64_t run(self, int64_t budget) except -1
     cpdef bint answer(self, Frame frame, int32_t op, object result, bint network)
     cpdef void abandon(self, Frame frame, int32_t op, bint network)
-    cdef int _dispatch(self, Frame frame, int32_t op) except -1
+    cpdef void cancel(self, Frame frame)
+    cdef int64_t _turn(self, Lane lane, int64_t budget) except -1
+    cdef int _dispatch(self, Frame frame, int32_t op, Handler handler) except -1
     cdef object _call(self, Frame frame, int32_t op, Handler handler)
     cdef int _write_outputs(self, Frame frame, int32_t op, Handler handler, object result) except -1
+    cdef bint _is_gated(self, Frame frame, Handler handler)
     cdef bint _claim(self, Frame frame)
     cdef void _release(self, Frame frame)
+    cdef void _hand_over(self, tuple claims)
+    cdef Frame _first_waiting(self, object claim)
     cdef void _settle(self, Frame frame)
+    cdef void _end(self, Frame frame)
     cdef void _enqueue(self, Frame frame)

@@ -1,7 +1,7 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
-__all__ = ["Dispatcher", "Frame", "Handler", "Table"]
+__all__ = ["Current", "Dispatcher", "Frame", "Handler", "Lane", "Plan", "Table"]
 
 @final
 class Table:
@@ -21,8 +21,26 @@ class Table:
     ) -> None: ...
 
 @final
+class Plan:
+    name: str
+    table: Table
+    starts: tuple[int, ...]
+    claims: tuple[Any, ...]
+    exclusive_ops: int
+    touched: frozenset[Any]
+    def __init__(
+        self,
+        name: str,
+        table: Table,
+        starts: tuple[int, ...],
+        claims: tuple[Any, ...],
+        exclusive_ops: int,
+        touched: frozenset[Any],
+    ) -> None: ...
+
+@final
 class Handler:
-    call: Callable[..., Any] | None
+    call: Any
     takes_context: bool
     leading: tuple[Any, ...]
     keyword_names: tuple[str, ...] | None
@@ -31,12 +49,13 @@ class Handler:
     only_class: type | None
     optional_outputs: tuple[bool, ...]
     exclusive: bool
+    touched: frozenset[Any]
     info: Any
     calls: int
     spent_ns: int
     def __init__(
         self,
-        call: Callable[..., Any] | None,
+        call: Callable[..., Any] | str,
         takes_context: bool,
         leading: tuple[Any, ...],
         keywords: dict[str, Any],
@@ -44,61 +63,81 @@ class Handler:
         optional_outputs: tuple[bool, ...],
         exclusive: bool,
         info: Any,
+        touched: frozenset[Any] = ...,
     ) -> None: ...
 
 @final
-class Frame:
+class Lane:
     table: Table
+    handlers: list[Handler]
+    def __init__(self, table: Table, handlers: list[Handler]) -> None: ...
+
+class Current:
+    frame: Frame
+    op: int
+    handler: Handler
+    def enter(self, frame: Frame, op: int) -> None: ...
+
+@final
+class Frame:
+    lane: Lane
+    table: Table
+    plan: Plan
     handlers: list[Handler]
     exec_id: Any
     inbound: Any
-    origin: bytes
+    origin: tuple[Any, ...]
     claims: tuple[Any, ...]
-    requests: list[int]
+    charge: int
+    requests: list[int] | None
     generators: dict[str, Any] | None
+    gated: list[int] | None
     on_end: Callable[[], None] | None
     waiting: int
     on_network: int
     claimed: bool
+    blocked: bool
     queued: bool
     ended: bool
     exclusive_left: int
     is_idle: bool
-    def __init__(
-        self,
-        table: Table,
-        handlers: list[Handler],
-        exec_id: Any,
-        inbound: Any,
-        origin: bytes,
-        claims: tuple[Any, ...],
-        exclusive_ops: int,
-    ) -> None: ...
+    def __init__(self, lane: Lane, plan: Plan, exec_id: Any, inbound: Any, origin: tuple[Any, ...]) -> None: ...
     def write(self, value: int, item: Any) -> None: ...
     def write_late(self, value: int, item: Any) -> None: ...
     def held_values(self) -> int: ...
+    def inputs(self, op: int) -> tuple[Any, ...]: ...
     def missing(self, op: int) -> list[int]: ...
+    def state(self) -> dict[str, Any]: ...
 
 @final
 class Dispatcher:
-    def held_back(self) -> list[tuple[Frame, list[Frame]]]: ...
     context: Any
     services: Any
-    live: set[Frame]
+    observer: Any
+    gate: frozenset[Any] | None
+    steps: list[Any]
+    charged: int
+    live: dict[Any, Frame]
     has_work: bool
-    def __init__(self, context: Any, services: Any, clock: Callable[[], int] | None = ...) -> None: ...
+    def __init__(self, context: Current, services: Any, clock: Callable[[], int] | None = ...) -> None: ...
     def begin(
         self,
-        table: Table,
-        handlers: list[Handler],
+        lane: Lane,
+        plan: Plan,
         exec_id: Any,
         inbound: Any,
-        origin: bytes,
-        claims: tuple[Any, ...],
-        exclusive_ops: int,
-        seeds: Iterable[tuple[int, Any]],
-        starts: Iterable[int],
+        origin: tuple[Any, ...],
+        values: Sequence[int],
+        items: Sequence[Any],
     ) -> Frame: ...
     def run(self, budget: int) -> int: ...
     def answer(self, frame: Frame, op: int, result: Any, network: bool) -> bool: ...
     def abandon(self, frame: Frame, op: int, network: bool) -> None: ...
+    def cancel(self, frame: Frame) -> None: ...
+    def open_gate(self, gate: frozenset[Any]) -> None: ...
+    def held_back(self) -> list[tuple[Frame, list[Frame]]]: ...
+    def queues(self) -> list[tuple[str, int, list[Any]]]: ...
+    def revive(
+        self, lane: Lane, plan: Plan, exec_id: Any, inbound: Any, origin: tuple[Any, ...], state: dict[str, Any]
+    ) -> Frame: ...
+    def requeue(self, lane: Lane, left: int, frames: list[Frame]) -> None: ...

@@ -3,28 +3,40 @@
 
 Theory of operation. Writing a value counts down what each of its readers still waits for; an op that waits for nothing
 more is appended to its Frame's `ready` array, which has room for every op, since an op becomes ready once in a Frame's
-life. The loop takes Frames first in, first out, and runs a Frame's ready ops in the order in which they became ready.
-A value is dropped after its last reader, a Frame when nothing in it is ready or open.
+life. Each function has a Lane, which takes its Frames first in, first out, and runs a Frame's ready ops in the order in
+which they became ready. Lanes take turns of `TURN` ops; a turn that a budget cuts goes on with the next call, so that a
+budget never changes an order. A value is dropped after its last reader, a Frame when nothing in it is ready or open.
 
-An exclusive op makes its Frame claim all exclusive components of its entry together; Frames that cannot are blocked in
-order of their age. A Frame lets go when its last exclusive op is done, when it ends, or while it only waits for peers.
+An exclusive op makes its Frame claim all exclusive components of its entry together. A Frame that cannot is blocked and
+waits by age: nobody younger gets a component for which it waits. A Frame lets go when its last exclusive op is done,
+when it ends, or while it only waits for peers or for a time; what it lets go of is handed to the oldest that can go on.
 """
 
 from collections import deque
+from heapq import heappop, heappush
 
 cimport cython
+from cpython.list cimport PyList_GET_ITEM
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
-from libc.string cimport memcpy
-
-from numpy import ndarray
+from libc.string cimport memcpy, memmove
 
 from bb_core.engine.answers import Promised, checked
+from bb_core.errors import RoleError
+from bb_core.steps import AppEvent
+from bb_core.values import TRIGGER, Composite
 
 
 cdef extern from "Python.h":
     PyObject* PyObject_Vectorcall(PyObject* func, PyObject** args, size_t nargsf, PyObject* kwnames) except NULL
+
+
+cdef extern from "numpy/ndarraytypes.h":
+    ctypedef struct PyArrayObject:
+        pass
+    int NPY_ARRAY_WRITEABLE
+    void PyArray_CLEARFLAGS(PyArrayObject *arr, int flags) nogil
 
 
 cdef extern from "bb_frontier.h":
@@ -32,6 +44,15 @@ cdef extern from "bb_frontier.h":
         const int32_t *at, const int32_t *consumers, int32_t value, int32_t *need, int32_t *ready
     ) nogil
     int bb_mark_read(int32_t *readers, int32_t value) nogil
+
+
+from numpy import ndarray
+
+# Module globals are looked up by name each time; these are read for every op.
+cdef object _PROMISED = Promised
+cdef object _NDARRAY = ndarray
+cdef object _TRIGGER = TRIGGER
+cdef object _APP_EVENT = AppEvent
 
 
 @cython.final
@@ -117,33 +138,77 @@ def _csr(rows):
 
 
 @cython.final
+cdef class Plan:
+    """How a Frame of one entry begins, which exclusive components it claims, and which it touches at all."""
+
+    def __cinit__(self, str name, Table table, tuple starts, tuple claims, int32_t exclusive_ops, frozenset touched):
+        for op in starts:
+            if not 0 <= op < table.n_ops:
+                raise IndexError(op)
+        self.name, self.table, self.starts, self.claims = name, table, starts, claims
+        self.exclusive_ops, self.touched = exclusive_ops, touched
+
+
+@cython.final
 cdef class Handler:
-    """One op as one Node runs it: what to call, with what beside the inputs, and what must come back."""
+    """One op as one Node runs it: what to call, with what beside the inputs, and what must come back.
+
+    Args:
+        call: A callable, or the name of a native op.
+        touched: Components that the op uses; a bootstrap that prepares one holds the op back.
+    """
 
     def __cinit__(
         self, object call, bint takes_context, tuple leading, dict keywords, tuple output_classes,
-        tuple optional_outputs, bint exclusive, object info
+        tuple optional_outputs, bint exclusive, object info, frozenset touched=frozenset()
     ):
         if len(leading) + len(keywords) > MAX_ARGUMENTS // 2 - 1:
             raise ValueError(f"an op has more than {MAX_ARGUMENTS // 2 - 1} attributes and slots")
+        self.native = _native(call) if isinstance(call, str) else NULL
         self.call, self.takes_context, self.leading = call, takes_context, leading
         self.keyword_names = tuple(keywords) or None
         self.keyword_values = tuple(keywords.values())
         self.output_classes, self.optional_outputs = output_classes, optional_outputs
         self.only_class = output_classes[0] if len(output_classes) == 1 else None
-        self.exclusive, self.info = exclusive, info
+        self.exclusive, self.info, self.touched = exclusive, info, touched
         self.calls = self.spent_ns = 0
 
 
 @cython.final
-cdef class Frame:
-    """One execution of one entry. Made by `Dispatcher.begin`."""
+cdef class Lane:
+    """One function on one Node: its ops as they are bound here, and its Frames with ready ops."""
 
-    def __cinit__(
-        self, Table table, list handlers, object exec_id, object inbound, bytes origin, tuple claims,
-        int32_t exclusive_ops
-    ):
+    def __cinit__(self, Table table, list handlers):
+        if len(handlers) != table.n_ops:
+            raise ValueError(f"a table of {table.n_ops} ops was given {len(handlers)} handlers")
+        for handler in handlers:
+            if type(handler) is not Handler:
+                raise TypeError(f"a Lane's handlers are Handlers, not {type(handler).__name__}")
+        self.table, self.handlers = table, list(handlers)
+        self.frames = deque()
+        self.queued = False
+        self.left = TURN
+
+
+cdef class Current:
+    """The op that runs: its Frame, its index and its Handler. Base of what Concretes are given as `ctx`."""
+
+    def enter(self, Frame frame, int32_t op):
+        """Turn to an op outside the loop, such as one whose deadline has passed."""
+        if not 0 <= op < frame.table.n_ops:
+            raise IndexError(op)
+        self.frame, self.op, self.handler = frame, op, frame.lane.handlers[op]
+
+
+@cython.final
+cdef class Frame:
+    """One execution of one entry. Made by `Dispatcher.begin`, or `Dispatcher.revive`."""
+
+    def __cinit__(self, Lane lane, Plan plan, object exec_id, object inbound, tuple origin):
+        cdef Table table = lane.table
         cdef Py_ssize_t n_ops = table.n_ops, n_values = table.n_values
+        if plan.table is not table:
+            raise ValueError("a Plan belongs to another function")
         self.need = <int32_t *>PyMem_Malloc((2 * n_ops + n_values + 1) * sizeof(int32_t))
         if self.need is NULL:
             raise MemoryError
@@ -151,49 +216,71 @@ cdef class Frame:
         self.readers = self.ready + n_ops
         memcpy(self.need, table.need, n_ops * sizeof(int32_t))
         memcpy(self.readers, table.readers, n_values * sizeof(int32_t))
-        self.table, self.handlers, self.exec_id = table, handlers, exec_id
-        self.inbound, self.origin, self.claims = inbound, origin, claims
-        self.exclusive_left = exclusive_ops
+        self.lane, self.table, self.plan = lane, table, plan
+        self.exec_id, self.inbound, self.origin = exec_id, inbound, origin
+        self.exclusive_left = plan.exclusive_ops
         self.values = [None] * n_values
-        self.requests = []
-        self.on_end = None
         self.head = self.tail = self.waiting = self.on_network = 0
-        self.claimed = self.queued = self.ended = False
+        self.claimed = self.blocked = self.queued = self.ended = False
+        self.charge = 0
         for value, item in table.constants:
             self.values[value] = item
 
     def __dealloc__(self):
         PyMem_Free(self.need)
 
+    @property
+    def handlers(self):
+        """The Handlers of its function's ops."""
+        return self.lane.handlers
+
+    def write(self, int32_t value, object item):
+        """Store a value and make ready the ops that waited for it alone."""
+        if not 0 <= value < self.table.n_values:
+            raise IndexError(value)
+        self._write(value, item)
+
     def write_late(self, int32_t value, object item):
         """Store a value that nothing in the table writes, unless it is there already; for what watches failures."""
         if not 0 <= value < self.table.n_values:
             raise IndexError(value)
         if self.values[value] is None:
-            self.write(value, item)
+            self._write(value, item)
 
-    cpdef void write(self, int32_t value, object item):
-        """Store a value and make ready the ops that waited for it alone. `value` is an index of the table."""
+    @cython.boundscheck(False)  # `value` is an index of the table: Table and `write` have checked it
+    @cython.wraparound(False)
+    cdef void _write(self, int32_t value, object item):
         cdef Table table = self.table
         self.values[value] = item
         self.tail += <int32_t>bb_mark_written(
             table.consumer_at, table.consumers, value, self.need, self.ready + self.tail
         )
 
-    cdef void _start(self, int32_t op):
-        """Make ready an op that has nothing to wait for."""
+    cdef void _again(self, int32_t op):
+        """Make an op ready that was so before and did not run. It may stand no further than the array's end."""
+        if self.head > 0:
+            memmove(self.ready, self.ready + self.head, (self.tail - self.head) * sizeof(int32_t))
+            self.tail -= self.head
+            self.head = 0
         self.ready[self.tail] = op
         self.tail += 1
 
-    cdef void _finish(self, int32_t op):
+    @cython.boundscheck(False)  # the indices are the table's
+    @cython.wraparound(False)
+    cdef void _finish(self, int32_t op, Handler handler):
         """Drop the values that this op was the last to read."""
         cdef Table table = self.table
         cdef int32_t i
         for i in range(table.waits_at[op], table.waits_at[op + 1]):
             if bb_mark_read(self.readers, table.waits[i]):
                 self.values[table.waits[i]] = None
-        if (<Handler>self.handlers[op]).exclusive:
+        if handler.exclusive:
             self.exclusive_left -= 1
+
+    @property
+    def claims(self):
+        """Components that its entry uses exclusively."""
+        return self.plan.claims
 
     @property
     def is_idle(self):
@@ -204,6 +291,14 @@ cdef class Frame:
         """How many values are held, for tests and `explain`."""
         return sum(v is not None for v in self.values)
 
+    def inputs(self, int32_t op):
+        """What an op is called with, None for what is absent or dropped."""
+        cdef Table table = self.table
+        if not 0 <= op < table.n_ops:
+            raise IndexError(op)
+        at = [table.inputs[i] for i in range(table.input_at[op], table.input_at[op + 1])]
+        return tuple(None if i < 0 else self.values[i] for i in at)
+
     def missing(self, int32_t op):
         """The values that an op still waits for, by index, for `explain`."""
         cdef Table table = self.table
@@ -213,6 +308,22 @@ cdef class Frame:
             table.waits[i] for i in range(table.waits_at[op], table.waits_at[op + 1])
             if self.values[table.waits[i]] is None
         ] if self.need[op] > 0 else []
+
+    def state(self):
+        """Return what `Dispatcher.revive` needs to make this Frame again: numbers, and the values by index."""
+        cdef int32_t i
+        constants = {value for value, _ in self.table.constants}
+        return {
+            "need": [self.need[i] for i in range(self.table.n_ops)],
+            "readers": [self.readers[i] for i in range(self.table.n_values)],
+            "ready": [self.ready[i] for i in range(self.head, self.tail)],
+            "gated": list(self.gated or ()),
+            "exclusive_left": self.exclusive_left,
+            "claimed": bool(self.claimed),
+            "blocked": bool(self.blocked),
+            "charge": self.charge,
+            "values": [(i, v) for i, v in enumerate(self.values) if v is not None and i not in constants],
+        }
 
 
 @cython.final
@@ -225,75 +336,100 @@ cdef class Dispatcher:
         clock: Measures the time spent in each op when given; the core itself has no clock.
     """
 
-    def __cinit__(self, object context, object services, object clock=None):
+    def __cinit__(self, Current context, object services, object clock=None):
         self.context, self.services, self.clock = context, services, clock
-        self.frames = deque()
+        self.observer = self.gate = None
+        self.steps = []
+        self.ring = deque()
         self.owners = {}
-        self.blocked = []
-        self.live = set()
+        self.waiting = {}
+        self.live = {}
+        self.charged = 0
 
     def held_back(self):
-        """The Frames that wait for exclusive slots, oldest first, each with who holds those; for `explain`."""
+        """The Frames that wait for exclusive components, oldest first, each with who holds those; for `explain`."""
+        cdef Frame frame
         found = []
-        for frame in sorted(self.blocked, key=_age):
-            owners = {self.owners[c] for c in (<Frame>frame).claims if c in self.owners}
-            found.append((frame, sorted(owners, key=_age)))
+        for frame in self.live.values():
+            if frame.blocked:
+                owners = {self.owners[c].exec_id: self.owners[c] for c in frame.plan.claims if c in self.owners}
+                found.append((frame, [owners[i] for i in sorted(owners)]))
         return found
 
     @property
     def has_work(self):
-        """Whether an op is ready that no claim holds back."""
-        return bool(self.frames)
+        """Whether an op is ready that nothing holds back."""
+        return bool(self.ring)
 
     cpdef Frame begin(
-        self, Table table, list handlers, object exec_id, object inbound, bytes origin, tuple claims,
-        int32_t exclusive_ops, object seeds, object starts
+        self, Lane lane, Plan plan, object exec_id, object inbound, tuple origin, object values, object items
     ):
-        """Begin a Frame: write its seeds, make ready its starts, and queue it.
+        """Begin a Frame: make ready its starts, write its seeds, and queue it.
 
         Args:
-            seeds: (value, item) pairs.
-            starts: Ops that have nothing to wait for.
+            values: Indices of the seeds.
+            items: What they hold.
         """
-        cdef Frame frame = Frame(table, handlers, exec_id, inbound, origin, claims, exclusive_ops)
+        cdef Frame frame = Frame(lane, plan, exec_id, inbound, origin)
         cdef int32_t index
-        for op in starts:
-            index = op
-            if not 0 <= index < table.n_ops:
-                raise IndexError(op)
-            frame._start(index)
-        for value, item in seeds:
-            index = value
-            if not 0 <= index < table.n_values:
-                raise IndexError(value)
-            frame.write(index, item)
-        self.live.add(frame)
+        cdef Py_ssize_t i = 0
+        for op in plan.starts:
+            frame.ready[frame.tail] = op
+            frame.tail += 1
+        if len(values) != len(items):
+            raise ValueError(f"{len(values)} seeds were given {len(items)} items")
+        for index in values:
+            if not 0 <= index < frame.table.n_values:
+                raise IndexError(index)
+            frame._write(index, items[i])
+            i += 1
+        self.live[exec_id] = frame
         self._enqueue(frame)
         return frame
 
     cpdef int64_t run(self, int64_t budget) except -1:
         """Run ready ops until none is left or the budget is spent. Returns how many ran."""
         cdef int64_t done = 0
+        cdef Lane lane
+        while self.ring and done < budget:
+            lane = self.ring[0]
+            done += self._turn(lane, budget - done)
+            if not lane.frames:
+                self.ring.popleft()
+                lane.queued = False
+                lane.left = TURN
+            elif lane.left <= 0:
+                lane.left = TURN
+                self.ring.rotate(-1)
+        return done
+
+    cdef int64_t _turn(self, Lane lane, int64_t budget) except -1:
+        """Run ops of one Lane: to its end, for a turn if others wait, or as far as the budget goes."""
+        cdef int64_t done = 0
         cdef Frame frame
+        cdef Handler handler
         cdef int32_t op
-        while self.frames and done < budget:
-            frame = self.frames.popleft()
-            frame.queued = False
-            while frame.head < frame.tail and done < budget:
+        while lane.frames:
+            frame = lane.frames[0]
+            while frame.head < frame.tail:
+                if done >= budget or (lane.left <= 0 and len(self.ring) > 1):
+                    return done
                 op = frame.ready[frame.head]
-                if (<Handler>frame.handlers[op]).exclusive and not frame.claimed and not self._claim(frame):
-                    self.blocked.append(frame)
-                    frame.queued = True
+                handler = <Handler>PyList_GET_ITEM(lane.handlers, op)
+                if self.gate is not None and self._is_gated(frame, handler):
+                    frame.head += 1
+                    frame.gated = [*(frame.gated or ()), op]
+                    continue
+                if handler.exclusive and not frame.claimed and not self._claim(frame):
                     break
                 frame.head += 1
                 done += 1
-                self._dispatch(frame, op)
-            if not frame.queued:
-                if frame.head < frame.tail:
-                    frame.queued = True
-                    self.frames.appendleft(frame)
-                else:
-                    self._settle(frame)
+                lane.left -= 1
+                self._dispatch(frame, op, handler)
+            lane.frames.popleft()
+            frame.queued = False
+            if not frame.blocked and not frame.ended:
+                self._settle(frame)
         return done
 
     cpdef bint answer(self, Frame frame, int32_t op, object result, bint network):
@@ -304,12 +440,15 @@ cdef class Dispatcher:
         frame.waiting -= 1
         if network:
             frame.on_network -= 1
-        handler = frame.handlers[op]
+        handler = frame.lane.handlers[op]
         try:
             self._write_outputs(frame, op, handler, result)
         except Exception as error:
             self.services.failed(frame, op, handler, error)
-        frame._finish(op)
+        else:
+            if self.observer is not None:
+                self.observer.op_ended(frame, handler, result)
+        frame._finish(op, handler)
         self._enqueue(frame)
         return True
 
@@ -320,34 +459,69 @@ cdef class Dispatcher:
         frame.waiting -= 1
         if network:
             frame.on_network -= 1
-        frame._finish(op)
+        frame._finish(op, frame.lane.handlers[op])
         self._enqueue(frame)
 
-    cdef int _dispatch(self, Frame frame, int32_t op) except -1:
-        cdef Handler handler = frame.handlers[op]
-        cdef int64_t began
+    cpdef void cancel(self, Frame frame):
+        """End a Frame now: what is ready in it never runs."""
+        if frame.ended:
+            return
+        frame.head = frame.tail
+        frame.gated = None
+        frame.waiting = frame.on_network = 0
+        if frame.blocked:
+            frame.blocked = False
+            self._hand_over(frame.plan.claims)
+        self._end(frame)
+
+    def open_gate(self, frozenset gate):
+        """Let through what a bootstrap held back, but for what touches `gate`; None or nothing opens it whole."""
+        cdef Frame frame
+        self.gate = gate or None
+        for frame in list(self.live.values()):
+            if frame.gated is not None:
+                held, frame.gated = frame.gated, None
+                for op in held:
+                    frame._again(op)
+                self._enqueue(frame)
+
+    cdef bint _is_gated(self, Frame frame, Handler handler):
+        """Whether a bootstrap holds an op back. Never one whose Frame holds what the bootstrap itself waits for."""
+        if handler.touched.isdisjoint(self.gate) or frame.on_end is not None:
+            return False
+        return not (frame.claimed and not self.gate.isdisjoint(frame.plan.claims))
+
+    cdef int _dispatch(self, Frame frame, int32_t op, Handler handler) except -1:
         cdef object result
+        handler.calls += 1
         try:
-            if handler.call is None:
-                result = frame.values[frame.table.inputs[frame.table.input_at[op]]]
-            elif self.clock is None:
-                result = self._call(frame, op, handler)
+            if self.observer is not None:
+                self.observer.op_began(frame, handler, frame.inputs(op))
+            if handler.native is not NULL:
+                result = None
+                handler.native(self, frame, handler, op)
             else:
-                began = self.clock()
-                try:
-                    result = self._call(frame, op, handler)
-                finally:
-                    handler.spent_ns += self.clock() - began
-            handler.calls += 1
-            if type(result) is Promised:
-                (<object>result).park(frame, op)
-                return 0
-            self._write_outputs(frame, op, handler, result)
-        except Exception as error:
+                result = self._call(frame, op, handler) if self.clock is None else self._timed(frame, op, handler)
+                if type(result) is _PROMISED:
+                    (<object>result).park(frame, op)
+                    return 0
+                self._write_outputs(frame, op, handler, result)
+            if self.observer is not None:
+                self.observer.op_ended(frame, handler, result)
+        except (Exception, SystemExit) as error:
             self.services.failed(frame, op, handler, error)
-        frame._finish(op)
+        frame._finish(op, handler)
         return 0
 
+    def _timed(self, Frame frame, int32_t op, Handler handler):
+        began = self.clock()
+        try:
+            return self._call(frame, op, handler)
+        finally:
+            handler.spent_ns += self.clock() - began
+
+    @cython.boundscheck(False)  # the indices are the table's
+    @cython.wraparound(False)
     cdef object _call(self, Frame frame, int32_t op, Handler handler):
         # At most 1 + 31 + 32 arguments: Handler and Table have refused more, so `args` cannot overflow.
         cdef PyObject* args[MAX_ARGUMENTS + 1]
@@ -359,7 +533,7 @@ cdef class Dispatcher:
         cdef Table table = frame.table
         cdef list values = frame.values
         if handler.takes_context:
-            self.context.enter(frame, op, handler)
+            self.context.frame, self.context.op, self.context.handler = frame, op, handler
             args[n] = <PyObject*>self.context
             n += 1
         for item in handler.leading:
@@ -388,64 +562,283 @@ cdef class Dispatcher:
         cdef int32_t first = table.output_at[op]
         cdef int32_t count = table.output_at[op + 1] - first
         cdef int32_t i
-        cdef object kind
         cdef tuple results
-        if handler.only_class is not None:  # the common case: one output, of just the class that is declared
-            kind = type(result)
-            if kind is handler.only_class:
-                if kind is ndarray:
-                    result.setflags(write=False)
-                if table.outputs[first] >= 0:
-                    frame.write(table.outputs[first], result)
-                return 0
+        if handler.only_class is not None and type(result) is handler.only_class:
+            # the common case: one output, of just the class that is declared
+            if handler.only_class is _NDARRAY:
+                PyArray_CLEARFLAGS(<PyArrayObject *>result, NPY_ARRAY_WRITEABLE)
+            if table.outputs[first] >= 0:
+                frame._write(table.outputs[first], result)
+            return 0
         results = checked(result, handler)
         for i in range(count):
             if table.outputs[first + i] >= 0 and results[i] is not None:
-                frame.write(table.outputs[first + i], results[i])
+                frame._write(table.outputs[first + i], results[i])
         return 0
 
     cdef bint _claim(self, Frame frame):
-        cdef object claim
-        for claim in frame.claims:
-            if claim in self.owners:
-                return False
-        for claim in frame.claims:
-            self.owners[claim] = frame
-        frame.claimed = True
-        return True
+        """Claim all exclusive components of a Frame's entry, or block it until they are handed to it."""
+        cdef Frame other
+        cdef bint free = True
+        for claim in frame.plan.claims:
+            other = self._first_waiting(claim)
+            if claim in self.owners or (other is not None and other.exec_id < frame.exec_id):
+                free = False
+                break
+        if free:
+            for claim in frame.plan.claims:
+                self.owners[claim] = frame
+            frame.claimed = True
+            frame.blocked = False
+        elif not frame.blocked:
+            frame.blocked = True
+            for claim in frame.plan.claims:
+                heappush(self.waiting.setdefault(claim, []), _Waiting(frame.exec_id, frame))
+        return free
+
+    cdef Frame _first_waiting(self, object claim):
+        """The oldest Frame that waits for a component; those that wait no more are swept out."""
+        cdef list heap = self.waiting.get(claim)
+        cdef Frame frame
+        while heap:
+            frame = heap[0].frame
+            if frame.blocked:
+                return frame
+            heappop(heap)
+        return None
 
     cdef void _release(self, Frame frame):
-        """Let go of a Frame's claims and queue the blocked Frames again, oldest first."""
-        cdef Frame other
+        """Let go of a Frame's claims, and hand them on."""
         if not frame.claimed:
             return
-        for claim in frame.claims:
+        for claim in frame.plan.claims:
             del self.owners[claim]
         frame.claimed = False
-        waiting, self.blocked = self.blocked, []
-        waiting.sort(key=_age)
-        for other in reversed(waiting):
-            self.frames.appendleft(other)
+        self._hand_over(frame.plan.claims)
+
+    cdef void _hand_over(self, tuple claims):
+        """Give components that became free to the oldest Frames that now have all they wait for."""
+        cdef Frame other
+        if not self.waiting:
+            return
+        for claim in claims:
+            other = self._first_waiting(claim)
+            if other is None:
+                self.waiting.pop(claim, None)
+            elif self._claim(other):
+                self._enqueue(other)
 
     cdef void _settle(self, Frame frame):
-        """A Frame has no ready op: end it, or let go of its claims while it waits for peers alone."""
-        if frame.waiting == 0:
-            frame.ended = True
-            self.live.discard(frame)
-            self._release(frame)
-            if frame.on_end is not None:
-                frame.on_end()
+        """A Frame has no ready op: end it, or let go of its claims while it waits for peers or a time alone."""
+        if frame.gated is not None:
+            if frame.waiting == frame.on_network:
+                self._release(frame)
+        elif frame.waiting == 0:
+            self._end(frame)
         elif frame.exclusive_left <= 0 or frame.on_network == frame.waiting:
             self._release(frame)
 
+    cdef void _end(self, Frame frame):
+        frame.ended = True
+        self.live.pop(frame.exec_id, None)
+        self.charged -= frame.charge
+        self._release(frame)
+        if frame.on_end is not None:
+            frame.on_end()
+
     cdef void _enqueue(self, Frame frame):
-        if not frame.queued:
-            frame.queued = True
-            self.frames.append(frame)
+        cdef Lane lane = frame.lane
+        if frame.queued or frame.blocked or frame.ended:
+            return
+        frame.queued = True
+        lane.frames.append(frame)
+        if not lane.queued:
+            lane.queued = True
+            self.ring.append(lane)
+
+    # --- as it was ----------------------------------------------------------------------------------------------------
+
+    def queues(self):
+        """Return the Lanes with ready ops, in turn: (function, ops left of its turn, its Frames)."""
+        cdef Lane lane
+        return [(lane.table.name, lane.left, [f.exec_id for f in lane.frames]) for lane in self.ring]
+
+    def revive(self, Lane lane, Plan plan, object exec_id, object inbound, tuple origin, dict state):
+        """Make a Frame as `Frame.state` has described it. Frames are revived in order of age."""
+        cdef Frame frame = Frame(lane, plan, exec_id, inbound, origin)
+        cdef int32_t i, index
+        cdef int32_t n_ops = frame.table.n_ops, n_values = frame.table.n_values
+        ready, gated = state["ready"], state["gated"]
+        if len(state["need"]) != n_ops or len(state["readers"]) != n_values or len(ready) + len(gated) > n_ops:
+            raise ValueError("a Frame's state is of another function")
+        if any(not 0 <= op < n_ops for op in (*ready, *gated)):
+            raise ValueError("a Frame's state names an op that its function does not have")
+        for i in range(n_ops):
+            frame.need[i] = state["need"][i]
+        for i in range(n_values):
+            frame.readers[i] = state["readers"][i]
+        for index in ready:
+            frame.ready[frame.tail] = index
+            frame.tail += 1
+        frame.gated = list(gated) or None
+        for value, item in state["values"]:
+            index = value
+            if not 0 <= index < n_values:
+                raise ValueError("a Frame's state names a value that its function does not have")
+            frame.values[index] = item
+        frame.exclusive_left = state["exclusive_left"]
+        frame.charge = state["charge"]
+        self.charged += frame.charge
+        self.live[exec_id] = frame
+        if state["claimed"]:
+            for claim in plan.claims:
+                if claim in self.owners:
+                    raise ValueError(f"two Frames hold {claim!r}")
+                self.owners[claim] = frame
+            frame.claimed = True
+        if state["blocked"]:
+            frame.blocked = True
+            for claim in plan.claims:
+                heappush(self.waiting.setdefault(claim, []), _Waiting(exec_id, frame))
+        return frame
+
+    def requeue(self, Lane lane, int32_t left, list frames):
+        """Queue revived Frames of a Lane, as `queues` has listed them."""
+        cdef Frame frame
+        for frame in frames:
+            if frame.blocked or frame.queued or frame.lane is not lane:
+                raise ValueError("a Frame's state says both that it is blocked and that it is ready")
+            self._enqueue(frame)
+        lane.left = left
 
 
-def _age(Frame frame):
-    return frame.exec_id
+cdef class _Waiting:
+    """A Frame in the heap of those that wait for a component."""
+
+    cdef object age
+    cdef readonly Frame frame
+
+    def __cinit__(self, object age, Frame frame):
+        self.age, self.frame = age, frame
+
+    def __lt__(self, _Waiting other):
+        return self.age < other.age
 
 
-__all__ = ["Dispatcher", "Frame", "Handler", "Table"]
+# --- native ops: in one table by name, each writes its own outputs ----------------------------------------------------
+
+
+cdef inline object _input(Frame frame, int32_t op, int32_t i):
+    cdef int32_t value = frame.table.inputs[frame.table.input_at[op] + i]
+    return None if value < 0 else frame.values[value]
+
+
+cdef inline void _give(Frame frame, int32_t op, int32_t i, object item):
+    cdef int32_t at = frame.table.output_at[op] + i
+    if at < frame.table.output_at[op + 1] and frame.table.outputs[at] >= 0:
+        frame._write(frame.table.outputs[at], item)
+
+
+cdef inline int32_t _arity(Frame frame, int32_t op):
+    return frame.table.input_at[op + 1] - frame.table.input_at[op]
+
+
+cdef int _need(Frame frame, Handler handler, int32_t op, int32_t count) except -1:
+    if _arity(frame, op) < count:
+        raise RoleError(f"{handler.info.title} has {_arity(frame, op)} inputs", expected=f"{count}")
+    return 0
+
+
+cdef int _pass(Dispatcher loop, Frame frame, Handler handler, int32_t op) except -1:
+    _need(frame, handler, op, 1)
+    _give(frame, op, 0, _input(frame, op, 0))
+    return 0
+
+
+cdef int _tee(Dispatcher loop, Frame frame, Handler handler, int32_t op) except -1:
+    cdef int32_t i
+    _need(frame, handler, op, 1)
+    item = _input(frame, op, 0)
+    for i in range(frame.table.output_at[op + 1] - frame.table.output_at[op]):
+        _give(frame, op, i, item)
+    return 0
+
+
+cdef int _pulse(Dispatcher loop, Frame frame, Handler handler, int32_t op) except -1:
+    _give(frame, op, 0, _TRIGGER)
+    return 0
+
+
+cdef int _race(Dispatcher loop, Frame frame, Handler handler, int32_t op) except -1:
+    _need(frame, handler, op, 1)
+    _give(frame, op, 0 if _input(frame, op, 0) is not None else 1, _TRIGGER)
+    return 0
+
+
+cdef int _bundle(Dispatcher loop, Frame frame, Handler handler, int32_t op) except -1:
+    cdef int32_t i
+    _give(frame, op, 0, Composite([_input(frame, op, i) for i in range(_arity(frame, op))]))
+    return 0
+
+
+cdef int _unbundle(Dispatcher loop, Frame frame, Handler handler, int32_t op) except -1:
+    cdef int32_t i, count = frame.table.output_at[op + 1] - frame.table.output_at[op]
+    _need(frame, handler, op, 1)
+    parts = _input(frame, op, 0)
+    if not isinstance(parts, Composite) or len(parts) != count:
+        given = f"{len(parts)} parts" if isinstance(parts, Composite) else f"a {type(parts).__name__}"
+        raise RoleError(f"{handler.info.title} was given {given}", expected=f"a composite of {count} parts")
+    for i in range(count):
+        _give(frame, op, i, parts[i])
+    return 0
+
+
+cdef int _emit(Dispatcher loop, Frame frame, Handler handler, int32_t op) except -1:
+    _need(frame, handler, op, 1)
+    target, port = handler.leading
+    item = _input(frame, op, 0)
+    loop.steps.append(_APP_EVENT(target, port, item, frame.exec_id))
+    _give(frame, op, 0, item)
+    return 0
+
+
+cdef int _tell(Dispatcher loop, Frame frame, Handler handler, int32_t op) except -1:
+    _need(frame, handler, op, 1)
+    target, topic = handler.leading
+    loop.steps.append(_APP_EVENT(target, topic, _input(frame, op, 0), frame.exec_id))
+    _give(frame, op, 0, _TRIGGER)
+    return 0
+
+
+cdef int _notify(Dispatcher loop, Frame frame, Handler handler, int32_t op) except -1:
+    target, topic = handler.leading
+    loop.steps.append(_APP_EVENT(target, topic, _TRIGGER, frame.exec_id))
+    _give(frame, op, 0, _TRIGGER)
+    return 0
+
+
+cdef dict _INDEX = {
+    "pass": 0,
+    "tee": 1,
+    "pulse": 2,
+    "race": 3,
+    "bundle": 4,
+    "unbundle": 5,
+    "emit": 6,
+    "notify": 7,
+    "tell": 8,
+    "never": 2,  # of an op whose entry, or whose failure, writes its outputs
+}
+cdef Native[9] _NATIVES
+_NATIVES[0], _NATIVES[1], _NATIVES[2], _NATIVES[3] = _pass, _tee, _pulse, _race
+_NATIVES[4], _NATIVES[5], _NATIVES[6], _NATIVES[7] = _bundle, _unbundle, _emit, _notify
+_NATIVES[8] = _tell
+
+
+cdef Native _native(str name) except NULL:
+    if name not in _INDEX:
+        raise ValueError(f"there is no native op {name!r}")
+    return _NATIVES[<int>_INDEX[name]]
+
+
+__all__ = ["Current", "Dispatcher", "Frame", "Handler", "Lane", "Plan", "Table"]

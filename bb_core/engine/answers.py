@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from bb_core.values import TRIGGER, PeerList, Record, Trigger
 
 if TYPE_CHECKING:
     from bb_core.engine.dispatch import Frame, Handler
+    from bb_core.engine.laters import Laters
     from bb_core.engine.timers import Timer
     from bb_core.roles.context import Context
 
@@ -20,39 +21,37 @@ if TYPE_CHECKING:
 class Promised:
     """A `Later`: an op's promise of its outputs.
 
-    Lifecycle: made by `ctx.later()`; parked when the method returns it; answered once, through the Node's ingress, so
-    that any thread may complete it.
+    Lifecycle: made by `ctx.later()`; parked when the method returns it; answered once, from any thread, unless its
+    Frame is cancelled or its deadline passes.
     """
 
     __slots__ = (
-        "__weakref__",
-        "_post",
-        "frame",
-        "is_open",
-        "missing",
-        "network",
-        "on_deadline",
-        "op",
-        "parked",
-        "timer",
-    )
+        "_laters", "before", "early", "frame", "is_open", "missing", "network", "on_cancel", "on_deadline", "op",
+        "parked", "timer",
+    )  # fmt: skip
 
     def __init__(
         self,
-        post: Callable[[Promised, Any, BaseException | None], None],
+        laters: Laters,
         frame: Frame,
         op: int,
         network: bool,
-        on_deadline: Callable[[Context], None] | None,
+        on_deadline: Callable[[Context], None] | None = None,
         missing: Callable[[], Iterable[PeerId]] | None = None,
+        on_cancel: Callable[[], None] | None = None,
     ) -> None:
-        self._post = post
+        self._laters = laters
         self.frame = frame
         self.op = op
         self.network = network
         self.on_deadline = on_deadline
         self.missing = missing
+        self.on_cancel = on_cancel
         self.timer: Timer | None = None
+        self.before: Mapping[str, Any] | None = None
+        """What the exclusive components that the op uses were before it: slot -> State."""
+        self.early: tuple[Any, BaseException | None] | None = None
+        """The answer, when it was given before the method returned."""
         self.is_open = True
         self.parked = False
 
@@ -65,20 +64,20 @@ class Promised:
             )
         self.parked = True
         frame.waiting += 1
-        if self.network:
-            frame.on_network += 1
+        frame.on_network += self.network
+        self._laters.parked(self)
 
     def complete(self, *outputs: Any) -> None:
         """Give the op's outputs, in the order of its declaration."""
         if self.is_open:
             self.is_open = False
-            self._post(self, outputs[0] if len(outputs) == 1 else (outputs or None), None)
+            self._laters.post(self, outputs[0] if len(outputs) == 1 else (outputs or None), None)
 
     def fail(self, error: BaseException) -> None:
         """End the op's branch; the Node reports the error as a Step."""
         if self.is_open:
             self.is_open = False
-            self._post(self, None, error)
+            self._laters.post(self, None, error)
 
 
 def checked(result: Any, handler: Handler) -> tuple[Any, ...]:

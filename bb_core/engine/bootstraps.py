@@ -1,13 +1,14 @@
-"""Bootstraps: what runs once, before a Node's bodies may.
+"""Bootstraps: what runs once, before a Node's bodies may use what it prepares.
 
 Lifecycle: expected at install · begun (by itself when it has no inputs, else by the host) · done, or failed and begun
-again. While one is not done, what would begin a Frame that touches a slot of it waits, in the order in which it came;
-so does what follows on a slot of what waits. What touches none of them, and what begins a bootstrap, does not wait.
+again. While one is not done, an op of a body that touches a slot which it prepares waits; all other ops run. Bootstraps
+run side by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from bb_core.engine.program import FunctionProgram
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
 
 
 MOST_HELD: Final = 4096
-"""What may wait for the bootstraps; a peer could fill the memory otherwise."""
+"""How many Frames may wait for the bootstraps; a peer could fill the memory otherwise."""
+
+
+class BootstrapStatus(Enum):
+    """Where a target's bootstrap stands."""
+
+    WAITING = "waiting"
+    """It has inputs, and the host has not given them."""
+    RUNNING = "running"
+    FAILED = "failed"
+    """An op of it failed; the host may run it again."""
+    DONE = "done"
 
 
 class Bootstraps:
@@ -35,8 +47,8 @@ class Bootstraps:
         self._pending: set[str] = set()
         self._running: dict[str, Frame] = {}
         self._broken: set[str] = set()
-        self._held: list[tuple[frozenset[str], Callable[[], Any]]] = []
         self._touched: dict[str, frozenset[str]] = {}
+        self._is_told = False
 
     def expect(self, target: str, function: FunctionProgram) -> None:
         """Take in a function of a target that is installed; only a bootstrap's own part has something to run."""
@@ -44,6 +56,7 @@ class Bootstraps:
             self.names.append(target)
             self._pending.add(target)
             self._touched[target] = frozenset(s for op in function.ops for s in op.touched)
+            self._set_gate()
 
     def start(self) -> None:
         """Begin those that need no inputs."""
@@ -59,36 +72,42 @@ class Bootstraps:
             return
         self._pending.add(target)
         self._broken.discard(target)
-        frame = self._engine.run_bootstrap(bootstrap_name(target), exec_id, inputs)
+        self._set_gate()
+        self._watch(target, self._engine.run_bootstrap(bootstrap_name(target), exec_id, inputs))
+
+    def _watch(self, target: str, frame: Frame) -> None:
         self._running[target] = frame
         frame.on_end = lambda: self._ended(target)
 
-    def holds(self, function: str, touched: frozenset[str]) -> bool:
-        """Whether what begins a Frame that touches some slots must wait."""
-        if not self._pending or is_bootstrap(function):
-            return False
-        preparing = (self._touched[target] for target in self._pending)
-        return any(touched & slots for slots in (*preparing, *(slots for slots, _ in self._held)))
-
-    def hold(self, function: str, touched: frozenset[str], begin: Callable[[], Any]) -> None:
-        """Keep what begins a body until the bootstraps that it waits for are done."""
-        if len(self._held) >= MOST_HELD:
+    def admits(self, function: str, touched: frozenset[str]) -> bool:
+        """Say whether a Frame may begin. One that will wait is told of once; too many of them are dropped."""
+        gate = self._engine.dispatcher.gate
+        if gate is None or gate.isdisjoint(touched) or is_bootstrap(function):
+            return True
+        if len(self._engine.dispatcher.live) >= MOST_HELD:
             self._engine.steps.append(Deferred(f"{function} is dropped: {MOST_HELD} wait for a bootstrap already"))
-            return
-        if not self._held:
-            waited = ", ".join(sorted(self._pending))
-            self._engine.steps.append(Deferred(f"{function} waits for the bootstrap of {waited}"))
-        self._held.append((touched, begin))
+            return False
+        if not self._is_told:
+            self._is_told = True
+            self._engine.steps.append(Deferred(f"{function} waits for the bootstrap of {', '.join(self.pending)}"))
+        return True
 
     @property
     def pending(self) -> list[str]:
         """Targets whose bootstrap is not done."""
         return sorted(self._pending)
 
-    @property
-    def held(self) -> int:
-        """How many beginnings wait for them."""
-        return len(self._held)
+    def status(self, target: str) -> BootstrapStatus:
+        """Say where a target's bootstrap stands."""
+        if target in self._running:
+            return BootstrapStatus.RUNNING
+        if target in self._broken:
+            return BootstrapStatus.FAILED
+        return BootstrapStatus.WAITING if target in self._pending else BootstrapStatus.DONE
+
+    def waited_for(self, touched: frozenset[str]) -> list[str]:
+        """Return the targets whose bootstrap prepares one of some slots."""
+        return [target for target in self.pending if not self._touched[target].isdisjoint(touched)]
 
     def failed(self, frame: Frame) -> None:
         """Take in that an op of a Frame has failed."""
@@ -105,9 +124,27 @@ class Bootstraps:
             return
         self._pending.discard(target)
         self._engine.steps.append(BootstrapCompleted(target))
-        held, self._held = self._held, []
-        for touched, begin in held:
-            if self.holds("", touched):
-                self._held.append((touched, begin))
-            else:
-                begin()
+        self._is_told = False
+        self._set_gate()
+
+    def _set_gate(self) -> None:
+        self._engine.dispatcher.open_gate(frozenset().union(*(self._touched[t] for t in self._pending)))
+
+    # --- as it was ----------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Return what is pending, running and broken, as plain data."""
+        return {
+            "pending": self.pending,
+            "running": {target: frame.exec_id for target, frame in sorted(self._running.items())},
+            "broken": sorted(self._broken),
+            "is_told": self._is_told,
+        }
+
+    def load(self, state: dict[str, Any], frames: dict[int, Frame]) -> None:
+        """Take over a state; `frames` are the live ones by id. Gated ops stay where they are."""
+        self._pending, self._broken = set(state["pending"]), set(state["broken"])
+        self._is_told = state["is_told"]
+        for target, number in state["running"].items():
+            self._watch(target, frames[number])
+        self._engine.dispatcher.gate = frozenset().union(*(self._touched[t] for t in self._pending)) or None

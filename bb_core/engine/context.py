@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
 from bb_core.engine.answers import Promised
+from bb_core.engine.dispatch import Current
 from bb_core.engine.requests import RESPONSE
 from bb_core.errors import RoleError, did_you_mean
 from bb_core.ids import ExecId, PeerId
@@ -18,25 +20,16 @@ from bb_core.roles.context import Context
 if TYPE_CHECKING:
     from bb_core.engine.dispatch import Frame, Handler
     from bb_core.engine.engine import Engine
+    from bb_core.engine.timers import Timer
 
 
-class OpContext:
+class OpContext(Current):
     """What a Concrete's method is given; see `bb_core.roles.Context` for what each member promises."""
 
-    __slots__ = ("_engine", "frame", "handler", "op")
-
-    frame: Frame
-    handler: Handler
-    op: int
+    __slots__ = ("_engine",)
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-
-    def enter(self, frame: Frame, op: int, handler: Handler) -> None:
-        """Turn to another op."""
-        self.frame = frame
-        self.op = op
-        self.handler = handler
 
     @property
     def peer_id(self) -> PeerId:
@@ -59,7 +52,7 @@ class OpContext:
 
     @property
     def requests(self) -> Sequence[int]:
-        return tuple(self.frame.requests)
+        return tuple(self.frame.requests or ())
 
     @property
     def exec_id(self) -> ExecId:
@@ -84,8 +77,38 @@ class OpContext:
             frame.generators = {}
         found = frame.generators.get(key)
         if found is None:
-            found = frame.generators[key] = generator(self._engine.seed, self.peer_id, key, frame.origin)
-        return found
+            made = generator(self._engine.seed, self.peer_id, key, origin_digest(*frame.origin))
+            found = frame.generators[key] = Drawn(made, self.op, None)
+        elif found.op != self.op:
+            found.op, found.before = self.op, found.generator.bit_generator.state
+        return found.generator
+
+    def revive_generator(self, frame: Frame, key: str, origin: bytes, state: dict[str, Any]) -> None:
+        """Set the random numbers of a slot in a Frame to where they were."""
+        made = generator(self._engine.seed, self.peer_id, key, origin)
+        made.bit_generator.state = state
+        if frame.generators is None:
+            frame.generators = {}
+        frame.generators[key] = Drawn(made, -1, None)
+
+    def dispatch_again(self, frame: Frame, op: int, timer: Timer | None) -> None:
+        """Run an op of a snapshot that had not answered; its Later gets the deadline that it had."""
+        engine, handler = self._engine, frame.handlers[op]
+        self.enter(frame, op)
+        engine.laters.saved = timer
+        frame.waiting += 1  # for what is no Later; parking counts anew
+        try:
+            result = call_again(handler, self, frame.inputs(op))
+        except Exception as error:  # a Concrete may raise anything
+            engine.failed(frame, op, handler, error)
+            engine.dispatcher.abandon(frame, op, False)
+        else:
+            if type(result) is Promised:
+                frame.waiting -= 1
+                result.park(frame, op)
+            else:
+                engine.dispatcher.answer(frame, op, result, False)
+        engine.laters.saved = None
 
     def publish(self, kind: str) -> None:
         self._engine.publish(kind)
@@ -107,18 +130,36 @@ class OpContext:
         deadline: int | None = None,
         on_deadline: Callable[[Context], None] | None = None,
         missing: Callable[[], Iterable[PeerId]] | None = None,
+        on_cancel: Callable[[], None] | None = None,
     ) -> Promised:
-        info = self.handler.info
-        promised = Promised(self._engine.post, self.frame, self.op, info.waits_for_others, on_deadline, missing)
-        self._engine.promises.add(promised)
-        wait = info.deadline_ns if deadline is None else deadline
-        if wait is not None:
-            self._engine.arm(promised, self._engine.now + wait, info.title)
-        return promised
+        info, laters = self.handler.info, self._engine.laters
+        promised = Promised(laters, self.frame, self.op, info.waits_for_others, on_deadline, missing, on_cancel)
+        return laters.promise(promised, info.deadline_ns if deadline is None else deadline, info.title)
 
     def close(self, requests: Sequence[int]) -> None:
         for number in requests:
-            self._engine.requests.close(number)
+            self._engine.requests.close(number, self._engine.now)
+
+
+@dataclass(slots=True)
+class Drawn:
+    """The random numbers of a slot in a Frame, the op that has drawn last, and how they were before it."""
+
+    generator: np.random.Generator
+    op: int
+    before: Any
+
+
+def call_again(handler: Handler, context: OpContext, inputs: tuple[Any, ...]) -> Any:
+    """Call what an op calls, as the dispatch loop does."""
+    keywords = dict(zip(handler.keyword_names or (), handler.keyword_values, strict=True))
+    given = (context, *handler.leading, *inputs) if handler.takes_context else (*handler.leading, *inputs)
+    return handler.call(*given, **keywords)
+
+
+def origin_digest(what: bytes, name: str, number: int) -> bytes:
+    """Name what began a Frame, as 16 bytes; part of the key of its random numbers."""
+    return blake2b(what + b"\0" + name.encode() + b"\0" + number.to_bytes(8, "big"), digest_size=16).digest()
 
 
 def generator(seed: int, peer_id: PeerId, slot: str, origin: bytes) -> np.random.Generator:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
+from typing import Any, Final
 
 WINDOW: Final = 8192
 """How many arrivals are remembered; the oldest is forgotten first."""
@@ -18,6 +18,14 @@ class Seen:
 
     def __contains__(self, key: tuple[bytes, int, int, int]) -> bool:
         return key in self._keys
+
+    def state(self) -> list[list[Any]]:
+        """Return what is remembered, the oldest first, as plain data."""
+        return [list(key) for key in self._keys]
+
+    def load(self, state: list[list[Any]]) -> None:
+        """Take over a state."""
+        self._keys = OrderedDict(((source, kind, request, site), None) for source, kind, request, site in state)
 
     def add(self, key: tuple[bytes, int, int, int]) -> None:
         """Remember an arrival."""

@@ -1,12 +1,12 @@
-"""The dispatch loop, compiled. `Table`, `Handler`, `Frame` and `Dispatcher` are documented in `_dispatch.pxd`."""
+"""The dispatch loop, compiled. Its classes are documented in `_dispatch.pxd`."""
 
 from __future__ import annotations
 
 try:
-    from bb_core.engine._dispatch import Dispatcher, Frame, Handler, Table
+    from bb_core.engine._dispatch import Current, Dispatcher, Frame, Handler, Lane, Plan, Table
 except ImportError as error:  # pragma: no cover - only without a build
     raise ImportError(
         "the compiled module bb_core.engine._dispatch is missing; build it with `pip install -e .`"
     ) from error
 
-__all__ = ["Dispatcher", "Frame", "Handler", "Table"]
+__all__ = ["Current", "Dispatcher", "Frame", "Handler", "Lane", "Plan", "Table"]

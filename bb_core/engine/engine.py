@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from hashlib import blake2b
-from typing import Any
-from weakref import WeakSet
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 
 from bb_core.engine import receiving
 from bb_core.engine.address_book import AddressBook
-from bb_core.engine.answers import Promised
+from bb_core.engine.backpressure import Overload
 from bb_core.engine.bootstraps import Bootstraps
 from bb_core.engine.context import OpContext
 from bb_core.engine.dedup import Seen
-from bb_core.engine.dispatch import Dispatcher, Frame, Handler
+from bb_core.engine.dispatch import Dispatcher, Frame, Handler, Lane, Plan
 from bb_core.engine.gathering import Gatherings
 from bb_core.engine.governor import Governor
 from bb_core.engine.handlers import bind_function
-from bb_core.engine.program import EntryPlan, Export, FunctionProgram, Program, Source
+from bb_core.engine.laters import Laters
+from bb_core.engine.outbox import Outbox
+from bb_core.engine.phi import FailureDetector, Health
+from bb_core.engine.program import Export, FunctionProgram, Program, Source
 from bb_core.engine.receiving import Inbound
-from bb_core.engine.requests import Requests
+from bb_core.engine.requests import RESPONSE, Requests
+from bb_core.engine.rtt import RoundTrips
 from bb_core.engine.services import Services
-from bb_core.engine.timers import Timers
-from bb_core.errors import BBError, DeadlinePassed, QuorumNotReached, RoleError
+from bb_core.engine.timers import Timer, Timers
+from bb_core.errors import BBError, QuorumNotReached, RoleError
 from bb_core.ids import ExecId, PeerId
 from bb_core.ir.entries import BOOTSTRAP
 from bb_core.ir.naming import bootstrap_name
-from bb_core.steps import LifecycleFired, OpFailed, QuorumMissed, Step
+from bb_core.steps import LifecycleFired, OpFailed, PeerDown, PeerSuspect, PeerUp, QuorumMissed, Step, WireTimeout
 from bb_core.values import TRIGGER
 from bb_core.wire.limits import WireLimits
 
@@ -39,7 +40,7 @@ class Engine:
 
     Invariants:
         * `steps` holds what has happened since the last poll, in order of cause;
-        * nothing that a peer or a Concrete does raises out of `run`.
+        * nothing that a peer or a Concrete does raises out of a poll.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Engine:
         seed: int,
         incarnation: int,
         limits: WireLimits,
+        laters: int,
         clock: Callable[[], int] | None,
     ) -> None:
         self.peer_id = peer_id
@@ -63,25 +65,38 @@ class Engine:
         self.seed = seed
         self.limits = limits
         self.now = 0
-        self.steps: list[Step] = []
+        self.is_started = False
         self.address_book = AddressBook()
         self.timers = Timers()
-        self.requests = Requests(peer_id, incarnation, self.timers)
+        self.health = FailureDetector()
+        self.round_trips = RoundTrips()
+        self.overload = Overload()
+        self.requests = Requests(peer_id, incarnation, self.timers, self.health)
         self.seen = Seen()
         self.services = Services()
         self.gatherings = Gatherings()
         self.governor = Governor(seed)
-        self.bootstraps = Bootstraps(self)
-        self.promises: WeakSet[Promised] = WeakSet()
-        self.exports: dict[int, Export] = {}
-        self.answers: deque[tuple[Promised, Any, BaseException | None]] = deque()
-        self.wake: Callable[[], None] | None = None
+        self.outbox = Outbox()
         self.dispatcher = Dispatcher(OpContext(self), self, clock)
-        self._functions: dict[str, tuple[FunctionProgram, list[Handler]]] = {}
+        self.laters = Laters(self, laters)
+        self.bootstraps = Bootstraps(self)
+        self.exports: dict[int, Export] = {}
+        self.functions: dict[str, tuple[FunctionProgram, Lane]] = {}
+        self.frames = 0
+        """How many Frames have been given an id."""
+        self.origins = 0
+        """How many Frames were begun by anything but an Envelope."""
         self._sources: list[tuple[str, Source]] = []
-        self._started = False
-        self._frames = 0
-        self._begun = 0
+        self._fire: dict[str, Callable[[Any], None]] = {
+            "interval": self._tick,
+            "later": self.laters.deadline,
+            "request": self._request_due,
+        }
+
+    @property
+    def steps(self) -> list[Step]:
+        """What has happened since the last poll."""
+        return self.dispatcher.steps
 
     def install(self, target: str) -> None:
         """Bind the ops of a target, and of its bootstrap if it has one, and export their sites."""
@@ -89,16 +104,14 @@ class Engine:
             function = self.program.functions.get(name)
             if function is None:
                 continue
-            self._functions[name] = (function, bind_function(self, function))
+            self.functions[name] = (function, Lane(function.table, bind_function(self, function)))
             self._sources += [(name, source) for source in function.sources]
             self.exports.update({s: e for s, e in self.program.exports.items() if e.function == name})
             self.bootstraps.expect(target, function)
 
     def start(self) -> None:
         """Begin what begins by itself: bootstraps without inputs, then the timers. Done at the first poll."""
-        if self._started:
-            return
-        self._started = True
+        self.is_started = True
         self.bootstraps.start()
         for target, source in self._sources:
             if source.kind == "timer":
@@ -106,170 +119,167 @@ class Engine:
 
     def next_exec(self) -> ExecId:
         """Give out the id of the next Frame."""
-        self._frames += 1
-        return ExecId(self._frames)
+        self.frames += 1
+        return ExecId(self.frames)
 
     def handlers(self) -> Iterator[Handler]:
         """All bound ops."""
-        for _, handlers in self._functions.values():
-            yield from handlers
+        for _, lane in self.functions.values():
+            yield from lane.handlers
 
     # --- what begins Frames -------------------------------------------------------------------------------------------
 
-    def begin_invoke(self, target: str, exec_id: ExecId, inputs: Mapping[str, Any]) -> None:
-        """Begin the Frame of an invoke."""
-        function, _ = self._functions[target]
-        plan = function.invoke_plan(list(inputs))
-        seeds = [(function.inputs[n], v) for n, v in inputs.items()]
-        self._begin(target, plan, exec_id, None, self._origin(b"invoke", target), seeds)
+    def begin_invoke(self, target: str, key: tuple[str, ...], exec_id: ExecId, values: Sequence[Any]) -> None:
+        """Begin the Frame of an invoke; `key` is the target and the names of the inputs, in the order of the values."""
+        function, lane = self.functions[target]
+        found = function.invocations.get(key) or function.invocation(key)
+        self.origins += 1
+        if self.dispatcher.gate is None or self.bootstraps.admits(target, found.plan.touched):
+            origin = (b"invoke", target, self.origins)
+            self.dispatcher.begin(lane, found.plan, exec_id, None, origin, found.indices, values)
 
-    def begin_bootstrap(self, target: str, exec_id: ExecId, inputs: Mapping[str, Any]) -> None:
-        """Begin the Frame of a target's bootstrap."""
-        self.bootstraps.begin(target, exec_id, inputs)
+    def again(self, target: str, port: str, value: Any) -> None:
+        """Begin a Frame of a target on one of its inputs, as an invoke would."""
+        self.begin_invoke(target, (target, port), self.next_exec(), (value,))
 
     def run_bootstrap(self, name: str, exec_id: ExecId, inputs: Mapping[str, Any]) -> Frame:
         """Begin the Frame of a bootstrap function; `Bootstraps` watches it."""
-        function, _ = self._functions[name]
-        seeds = [(function.inputs[n], v) for n, v in inputs.items()]
-        return self._run(name, function.entries[BOOTSTRAP], exec_id, None, self._origin(b"bootstrap", name), seeds)
+        function, lane = self.functions[name]
+        values, origin = [function.inputs[n] for n in inputs], self._origin(b"bootstrap", name)
+        return self.dispatcher.begin(
+            lane, function.entries[BOOTSTRAP], exec_id, None, origin, values, list(inputs.values())
+        )
 
-    def fire(self, phase: str) -> None:
+    def fire_lifecycle(self, phase: str) -> None:
         """Begin the Frames that wait for a phase of life."""
         self.steps.append(LifecycleFired(phase))
-        self._fire("lifecycle", phase)
+        self._begin_sources("lifecycle", phase)
 
     def publish(self, kind: str) -> None:
         """Begin the Frames that wait for a kind of event."""
-        self._fire("event", kind)
+        self._begin_sources("event", kind)
 
-    def _fire(self, kind: str, key: str) -> None:
+    def _begin_sources(self, kind: str, key: str) -> None:
         for target, source in self._sources:
             if source.kind == kind and source.key == key:
                 self._begin_source(target, source, TRIGGER)
 
-    def _tick_at(self, target: str, source: Source, when: int) -> None:
-        def tick() -> None:
-            late = (self.now - when) // source.period
-            self._tick_at(target, source, when + (late + 1) * source.period)
-            self._begin_source(target, source, np.asarray(when + late * source.period, np.int64))
-
-        self.timers.set(when, tick, f"interval {source.entry} of {target}")
-
     def _begin_source(self, target: str, source: Source, value: Any) -> None:
-        function, _ = self._functions[target]
-        plan = function.entries[source.entry]
+        function, _ = self.functions[target]
         origin = self._origin(source.entry.encode(), target)
-        self._begin(target, plan, self.next_exec(), None, origin, [(source.value, value)])
+        self._begin(target, function.entries[source.entry], self.next_exec(), None, origin, [source.value], [value])
+
+    def begin_received(
+        self, target: str, edge: str, inbound: Inbound, values: Sequence[int], items: Sequence[Any], charge: int
+    ) -> None:
+        """Begin the one Frame of an Envelope's values for one function; it holds `charge` of the Node's bytes."""
+        function, _ = self.functions[target]
+        origin = (inbound.source.raw + bytes((inbound.kind,)), f"{target}/{edge}", inbound.request)
+        frame = self._begin(target, function.entries[edge], self.next_exec(), inbound, origin, values, items)
+        if frame is not None:
+            frame.charge = charge
+            self.dispatcher.charged += charge
+
+    def _begin(
+        self,
+        target: str,
+        plan: Plan,
+        exec_id: ExecId,
+        inbound: Inbound | None,
+        origin: tuple[Any, ...],
+        values: Sequence[int],
+        items: Sequence[Any],
+    ) -> Frame | None:
+        if self.dispatcher.gate is not None and not self.bootstraps.admits(target, plan.touched):
+            return None
+        return self.dispatcher.begin(self.functions[target][1], plan, exec_id, inbound, origin, values, items)
+
+    def _origin(self, what: bytes, target: str) -> tuple[Any, ...]:
+        self.origins += 1
+        return (what, target, self.origins)
 
     def receive(self, data: Any, source: PeerId) -> None:
         """Take in an Envelope's bytes."""
         receiving.receive(self, data, source)
 
-    def begin_received(self, target: str, edge: str, inbound: Inbound, written: list[tuple[int, Any]]) -> None:
-        """Begin the one Frame of an Envelope's values for one function."""
-        function, _ = self._functions[target]
-        origin = _origin(inbound.source.raw + bytes((inbound.kind,)), f"{target}/{edge}", inbound.request)
-        self._begin(target, function.entries[edge], self.next_exec(), inbound, origin, written)
+    def cancel(self, exec_id: int) -> None:
+        """End a Frame: what is ready in it never runs, and what answers its Laters is not heard. None is no error."""
+        frame = self.dispatcher.live.get(exec_id)
+        if frame is not None:
+            self.laters.cancel(frame)
+            self.dispatcher.cancel(frame)
 
-    def _begin(
-        self,
-        target: str,
-        plan: EntryPlan,
-        exec_id: ExecId,
-        inbound: Inbound | None,
-        origin: bytes,
-        seeds: list[tuple[int, Any]],
-    ) -> None:
-        if self.bootstraps.holds(target, plan.touched):
-            self.bootstraps.hold(target, plan.touched, lambda: self._run(target, plan, exec_id, inbound, origin, seeds))
-        else:
-            self._run(target, plan, exec_id, inbound, origin, seeds)
+    # --- timers -------------------------------------------------------------------------------------------------------
 
-    def _run(
-        self,
-        target: str,
-        plan: EntryPlan,
-        exec_id: ExecId,
-        inbound: Inbound | None,
-        origin: bytes,
-        seeds: list[tuple[int, Any]],
-    ) -> Frame:
-        function, handlers = self._functions[target]
-        return self.dispatcher.begin(
-            function.table, handlers, exec_id, inbound, origin, plan.claims, plan.exclusive_ops, seeds, plan.starts
-        )
+    def fire(self, timer: Timer) -> None:
+        """Do what a timer is for."""
+        self.timers.take(timer)
+        self._fire[timer.kind](timer.key)
 
-    def _origin(self, what: bytes, target: str) -> bytes:
-        self._begun += 1
-        return _origin(what, target, self._begun)
+    def _tick_at(self, target: str, source: Source, when: int) -> None:
+        self.timers.set(when, "interval", (target, source.entry, when), f"interval {source.entry} of {target}")
 
-    # --- answers that come later --------------------------------------------------------------------------------------
+    def _tick(self, key: tuple[str, str, int]) -> None:
+        target, entry, when = key
+        source = next(s for t, s in self._sources if t == target and s.entry == entry)
+        late = (self.now - when) // source.period
+        self._tick_at(target, source, when + (late + 1) * source.period)
+        self._begin_source(target, source, np.asarray(when + late * source.period, np.int64))
 
-    def post(self, promised: Promised, result: Any, error: BaseException | None) -> None:
-        """Take in the answer of a Later, from any thread."""
-        self.answers.append((promised, result, error))
-        if self.wake is not None:
-            self.wake()
-
-    def arm(self, promised: Promised, when: int, title: str) -> None:
-        """Set the deadline of a Later."""
-        promised.timer = self.timers.set(when, lambda: self._deadline(promised, title), f"deadline of {title}")
-
-    def _deadline(self, promised: Promised, title: str) -> None:
-        if not promised.is_open or promised.frame.ended:
+    def _request_due(self, number: int) -> None:
+        """End a request at its delivery deadline; while its Frame waits for peers, look again each time as long."""
+        request = self.requests.find(number)
+        if request is None:
             return
-        if promised.on_deadline is not None:
-            context = self.dispatcher.context
-            context.enter(promised.frame, promised.op, promised.frame.handlers[promised.op])
-            try:
-                promised.on_deadline(context)
-            except Exception as error:  # a Concrete may raise anything
-                promised.fail(error)
-        if promised.is_open:
-            promised.fail(DeadlinePassed(f"{title} did not answer by its deadline"))
+        if request.frame.on_network:
+            self.requests.watch(request, self.now)
+        else:
+            self.requests.close(number, self.now)
+            self.steps.append(WireTimeout(number, tuple(sorted(request.peers))))
 
-    def take_answers(self) -> bool:
-        """Write the outputs of Laters that have been answered. Returns whether there were any."""
-        took = False
-        while self.answers:
-            promised, result, error = self.answers.popleft()
-            frame, op = promised.frame, promised.op
-            if promised.timer is not None:
-                self.timers.cancel(promised.timer)
-            if not promised.parked or frame.ended:
-                continue
-            took = True
-            if error is None:
-                self.dispatcher.answer(frame, op, result, promised.network)
-            else:
-                self.failed(frame, op, frame.handlers[op], error)
-                self.dispatcher.abandon(frame, op, promised.network)
-        return took
+    # --- peers --------------------------------------------------------------------------------------------------------
+
+    def heard(self, source: PeerId, kind: int, request: int) -> None:
+        """Take in that a peer has sent something legal, and how long it took if that answers a request."""
+        self.health.heard(source, self.now)
+        if kind == RESPONSE:
+            elapsed = self.requests.answered(request, source, self.now)
+            if elapsed is not None:
+                self.round_trips.sample(source, elapsed)
+
+    def judge(self) -> None:
+        """Add a Step for each peer that has become suspect, counts as down, or was heard again."""
+        for peer, health in self.health.changes(self.now):
+            self.steps.append(_JUDGED[health](peer))
 
     # --- what the dispatcher asks for ---------------------------------------------------------------------------------
 
     def failed(self, frame: Frame, op: int, handler: Handler, error: BaseException) -> None:
-        """Report an op that raised, or failed its Later."""
+        """Report an op that raised, or failed its Later; what watches for its failure runs."""
+        self.report(frame, handler, error)
+        for value, watched in self.functions[frame.table.name][0].watches:
+            if op in watched:
+                frame.write_late(value, TRIGGER)
+        self.bootstraps.failed(frame)
+
+    def report(self, frame: Frame, handler: Handler, error: BaseException) -> None:
+        """Add the Step of a failure."""
         info = handler.info
         blamed = error if isinstance(error, BBError) else _blame(info.title, error)
         target, exec_id = frame.table.name, ExecId(frame.exec_id)
+        if self.dispatcher.observer is not None:
+            self.dispatcher.observer.op_failed(frame, handler, blamed)
         if isinstance(blamed, QuorumNotReached):
             received, cohort = blamed.fields.get("received", 0), blamed.fields.get("cohort", 0)
             self.steps.append(QuorumMissed(target, info.slot, info.source, exec_id, received, cohort, blamed))
         else:
-            self.steps.append(OpFailed(target, info.op_type, info.slot, info.source, exec_id, blamed))
-        for value, watched in self._functions[target][0].watches:
-            if op in watched:
-                frame.write_late(value, TRIGGER)
-        self.bootstraps.failed(frame)
+            self.steps.append(OpFailed(target, info.op_type, info.slot, info.role, info.source, exec_id, blamed))
+
+
+_JUDGED: Final = {Health.UP: PeerUp, Health.SUSPECT: PeerSuspect, Health.DOWN: PeerDown}
 
 
 def _blame(title: str, error: BaseException) -> RoleError:
     blamed = RoleError(f"{title} raised {type(error).__name__}: {error}")
     blamed.__cause__ = error
     return blamed
-
-
-def _origin(what: bytes, name: str, number: int) -> bytes:
-    """Name what began a Frame, as 16 bytes; part of the key of its random numbers."""
-    return blake2b(what + b"\0" + name.encode() + b"\0" + number.to_bytes(8, "big"), digest_size=16).digest()

@@ -48,22 +48,16 @@ class Waiting:
 
 def explain(engine: Engine) -> list[Waiting]:
     """Return what an engine waits for, the oldest Frame first."""
-    found = [*_laters(engine), *_claims(engine)]
+    found = [*_laters(engine), *_claims(engine), *_gated(engine)]
     found.sort(key=lambda w: (w.exec_id, w.op, w.where))
-    if engine.bootstraps.held:
-        what = f"the bootstrap of {', '.join(engine.bootstraps.pending)}"
-        found.append(Waiting(f"{engine.bootstraps.held} of invokes, Envelopes and timers", ExecId(0), what))
     return found
 
 
 def _laters(engine: Engine) -> list[Waiting]:
     found = []
-    for promised in engine.promises:
-        frame = promised.frame
-        if not promised.parked or not promised.is_open or frame.ended:
-            continue
-        info = frame.handlers[promised.op].info
-        peers = tuple(sorted(promised.missing())) if promised.missing is not None else ()
+    for promised in engine.laters.open.values():
+        frame, info = promised.frame, promised.frame.handlers[promised.op].info
+        peers = tuple(sorted(promised.missing())) if promised.missing is not None and promised.is_open else ()
         answer = info.spec.answer if info.spec is not None else Answer.LATER
         what = {Answer.TIME: "its time", Answer.NETWORK: "answers"}.get(answer, "its answer")
         if peers:
@@ -78,6 +72,17 @@ def _claims(engine: Engine) -> list[Waiting]:
     found = []
     for frame, owners in engine.dispatcher.held_back():
         held = ", ".join(f"Frame {o.exec_id}" for o in owners)
-        what = f"the slots {', '.join(frame.claims)}, which {held or 'nobody'} holds"
+        why = f"which {held} holds" if owners else "for which an older Frame waits too"
+        what = f"the slots {', '.join(frame.claims)}, {why}"
         found.append(Waiting(frame.table.name, ExecId(frame.exec_id), what))
+    return found
+
+
+def _gated(engine: Engine) -> list[Waiting]:
+    found = []
+    for frame in engine.dispatcher.live.values():
+        for op in frame.gated or ():
+            info = frame.handlers[op].info
+            what = f"the bootstrap of {', '.join(engine.bootstraps.waited_for(frozenset(info.touched)))}"
+            found.append(Waiting(frame.table.name, ExecId(frame.exec_id), what, info.op_type, info.slot, info.source))
     return found

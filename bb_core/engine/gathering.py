@@ -41,6 +41,18 @@ class Gatherings:
     def __init__(self) -> None:
         self.open: dict[tuple[str, int], _Collection] = {}
 
+    def state(self) -> list[list[Any]]:
+        """Return the answers that came, by Gather and request; who waits for them is in the Laters."""
+        return [
+            [name, request, [[peer.raw, list(values)] for peer, values in collection.answers.items()]]
+            for (name, request), collection in self.open.items()
+        ]
+
+    def load(self, state: list[list[Any]]) -> None:
+        """Take over a state."""
+        for name, request, answers in state:
+            self.of(name, request).answers = {PeerId(raw): tuple(values) for raw, values in answers}
+
     def of(self, name: str, request: int) -> _Collection:
         """Return a collection, beginning it if need be; the oldest that nobody collects makes room."""
         key = (name, request)
@@ -82,7 +94,7 @@ def bind_collect(engine: Engine, info: OpInfo) -> Callable[..., Any]:
 
         def outputs() -> tuple[Any, ...]:
             engine.gatherings.open.pop(key, None)
-            engine.requests.close(key[1])
+            engine.requests.close(key[1], engine.now)
             if len(collection.answers) < minimum:
                 raise QuorumNotReached(
                     f"{info.title} has {len(collection.answers)} answers of {len(asked)} peers",

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 from bb_core import keys
 from bb_core.ids import PeerId
 
 FIRST_NS: Final = 10 * 10**6
 LONGEST_NS: Final = 60 * 10**9
+MOST: Final = 16_384
+"""Peers whose cooldowns are remembered, as many as an address book holds; the oldest goes first."""
 GATES: Final = frozenset({keys.GATE_DEDUP, keys.GATE_PEER_HEALTH, keys.GATE_BACKOFF})
 """Gates that this engine enforces; an artefact with another is refused."""
 
@@ -23,6 +25,8 @@ GATES: Final = frozenset({keys.GATE_DEDUP, keys.GATE_PEER_HEALTH, keys.GATE_BACK
 class _Cooldown:
     attempts: int = 0
     until: int = 0
+    advised: int = 0
+    """Until when the peer itself has asked to be left alone."""
 
 
 class Governor:
@@ -57,22 +61,59 @@ class Governor:
         The n-th failure in a row costs 10 ms * 2^(n-1), at most 60 s, and up to a quarter more by chance.
         """
         if ok:
-            self._cooling.pop(peer, None)
+            cooling = self._cooling.pop(peer, None)
+            if cooling is not None and cooling.advised > now:  # that it can be reached does not take its wish back
+                self._cooling[peer] = _Cooldown(advised=cooling.advised)
             return 0
-        cooling = self._cooling.setdefault(peer, _Cooldown())
+        cooling = self._of(peer)
         cooling.attempts += 1
         wait = min(FIRST_NS << min(cooling.attempts - 1, 40), LONGEST_NS)
         cooling.until = now + wait + self._jitter(peer, cooling.attempts, wait // 4)
         return cooling.until
 
+    def advise(self, peer: PeerId, wait: int, now: int) -> int:
+        """Take in that a peer asks to be left alone for so many nanoseconds, at most 60 s. Returns until when."""
+        cooling = self._of(peer)
+        cooling.advised = now + min(wait, LONGEST_NS)
+        return cooling.advised
+
+    def _of(self, peer: PeerId) -> _Cooldown:
+        if peer not in self._cooling and len(self._cooling) >= MOST:
+            del self._cooling[next(iter(self._cooling))]
+        return self._cooling.setdefault(peer, _Cooldown())
+
+    def is_allowed(self, peer: PeerId) -> bool:
+        """Say whether this Node deals with a peer at all."""
+        return peer not in self._blocked and (self._allowed is None or peer in self._allowed)
+
     def admits(self, peer: PeerId, gates: frozenset[str], now: int) -> bool:
-        """Say whether some gates let a peer through."""
-        if keys.GATE_PEER_HEALTH in gates and (
-            peer in self._blocked or (self._allowed is not None and peer not in self._allowed)
-        ):
+        """Say whether some gates let what a peer has sent through."""
+        if not self.is_allowed(peer):
             return False
         cooling = self._cooling.get(peer) if keys.GATE_BACKOFF in gates else None
         return cooling is None or now >= cooling.until
+
+    def admits_sending(self, peer: PeerId, gates: frozenset[str], now: int) -> bool:
+        """Say whether some gates let something to a peer through; what it asked for itself counts too."""
+        cooling = self._cooling.get(peer) if keys.GATE_BACKOFF in gates else None
+        return self.admits(peer, gates, now) and (cooling is None or now >= cooling.advised)
+
+    def state(self) -> dict[str, Any]:
+        """Return all of it as plain data."""
+        return {
+            "seed": self._seed,
+            "blocked": [p.raw for p in sorted(self._blocked)],
+            "allowed": None if self._allowed is None else [p.raw for p in sorted(self._allowed)],
+            "cooling": [[p.raw, c.attempts, c.until, c.advised] for p, c in self._cooling.items()],
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over a state."""
+        self._seed = state["seed"]
+        self._blocked = {PeerId(raw) for raw in state["blocked"]}
+        allowed = state["allowed"]
+        self._allowed = None if allowed is None else frozenset(PeerId(raw) for raw in allowed)
+        self._cooling = {PeerId(raw): _Cooldown(*numbers) for raw, *numbers in state["cooling"]}
 
     def _jitter(self, peer: PeerId, attempt: int, most: int) -> int:
         key = f"{self._seed}/{attempt}/".encode() + peer.raw

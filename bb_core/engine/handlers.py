@@ -11,7 +11,7 @@ from bb_core.engine.dispatch import Handler
 from bb_core.engine.gathering import bind_collect, bind_contribute
 from bb_core.engine.program import FunctionProgram, OpInfo
 from bb_core.engine.sending import bind_send
-from bb_core.engine.syscalls import BODIES
+from bb_core.engine.syscalls import BODIES, NEVER, Native
 from bb_core.errors import InstallError
 from bb_core.ops.spec import Attribute
 from bb_core.roles.contract import implements
@@ -30,7 +30,10 @@ def _bind(engine: Engine, function: FunctionProgram, info: OpInfo) -> Handler:
         return _handler(info, _WIRE[info.op_type](engine, info))
     make = BODIES.get((info.domain, info.op_type))
     if make is not None:
-        return _handler(info, make(engine, function, info))
+        body = make(engine, function, info)
+        if isinstance(body, Native):
+            return _handler(info, body.name, leading=body.leading)
+        return _handler(info, body)
     if info.spec is not None and info.spec.call:
         return _bind_plugin(info)
     component = engine.components.get(info.slot)
@@ -73,7 +76,7 @@ def _attribute(attribute: Attribute, given: dict[str, Any]) -> Any:
 
 def _handler(
     info: OpInfo,
-    call: Callable[..., Any] | None,
+    call: Callable[..., Any] | str,
     *,
     takes_context: bool = True,
     leading: tuple[Any, ...] = (),
@@ -81,7 +84,10 @@ def _handler(
 ) -> Handler:
     optional = tuple(p.optional for p in info.spec.outputs) if info.spec else ()
     padded = (optional + (False,) * len(info.output_classes))[: len(info.output_classes)]
-    return Handler(call, takes_context, leading, keywords or {}, info.output_classes, padded, info.exclusive, info)
+    touched = frozenset(info.touched)
+    return Handler(
+        call, takes_context, leading, keywords or {}, info.output_classes, padded, info.exclusive, info, touched
+    )
 
 
 def _bind_plugin(info: OpInfo) -> Handler:
@@ -100,11 +106,12 @@ def _bind_plugin(info: OpInfo) -> Handler:
     return _handler(info, call, keywords={a.name: _attribute(a, info.attributes) for a in spec.attributes})
 
 
-def _bind_recv(engine: Engine, info: OpInfo) -> None:
+def _bind_recv(engine: Engine, info: OpInfo) -> str:
     """A Recv is never ready: it waits for nothing, and its entry writes its outputs."""
+    return NEVER.name
 
 
-_WIRE: Final[dict[str, Callable[[Engine, OpInfo], Callable[..., Any] | None]]] = {
+_WIRE: Final[dict[str, Callable[[Engine, OpInfo], Callable[..., Any] | str]]] = {
     "Send": bind_send,
     "Recv": _bind_recv,
     "Gather.Contribute": bind_contribute,

@@ -11,7 +11,7 @@ import onnx
 
 from bb_core import keys
 from bb_core import types as t
-from bb_core.engine.dispatch import Table
+from bb_core.engine.dispatch import Plan, Table
 from bb_core.engine.governor import GATES
 from bb_core.errors import InstallError
 from bb_core.ir.entries import INVOKE, Entry, begins, entries_of, entry_for, is_constant, is_on_failure, is_recv
@@ -34,6 +34,7 @@ class OpInfo:
     domain: str
     source: str
     slot: str
+    role: str
     spec: OpSpec | None
     attributes: dict[str, Any]
     touched: tuple[str, ...]
@@ -55,16 +56,6 @@ class OpInfo:
     def deadline_ns(self) -> int | None:
         """The op's own deadline, if it has one."""
         return self.attributes.get(keys.DEADLINE)
-
-
-@dataclass(frozen=True, slots=True)
-class EntryPlan:
-    """How a Frame of one entry begins, which exclusive slots it claims, and which slots it touches at all."""
-
-    starts: tuple[int, ...]
-    claims: tuple[str, ...]
-    exclusive_ops: int
-    touched: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +84,15 @@ class Export:
     """How many values of this edge one Envelope brings."""
 
 
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """An invoke with some inputs: which entry that is, where the values go, and of which classes they are."""
+
+    plan: Plan
+    indices: tuple[int, ...]
+    classes: tuple[type | None, ...]
+
+
 @dataclass(slots=True)
 class FunctionProgram:
     """One target as flat tables."""
@@ -103,14 +103,27 @@ class FunctionProgram:
     ops: list[OpInfo]
     inputs: dict[str, int]
     input_types: dict[str, t.Type]
-    entries: dict[str, EntryPlan]
+    entries: dict[str, Plan]
     proto: onnx.FunctionProto = field(repr=False)
     index: dict[str, int] = field(repr=False)
     watches: tuple[tuple[int, frozenset[int]], ...] = ()
     """For each OnFailure: the value to write, and the ops whose failure it watches for."""
     sources: tuple[Source, ...] = ()
 
-    def invoke_plan(self, given: Sequence[str]) -> EntryPlan:
+    invocations: dict[tuple[str, ...], Invocation] = field(default_factory=dict, repr=False)
+    """Those that have been asked for, by key."""
+
+    def invocation(self, key: tuple[str, ...]) -> Invocation:
+        """Return what an invoke comes to; its key is the function's name, then its inputs', as they are given."""
+        found = self.invocations.get(key)
+        if found is None:
+            names = key[1:]
+            indices = tuple(self.inputs[n] for n in names)
+            classes = tuple(python_class(self.input_types[n]) for n in names)
+            found = self.invocations[self.name, *names] = Invocation(self.invoke_plan(names), indices, classes)
+        return found
+
+    def invoke_plan(self, given: Sequence[str]) -> Plan:
         """Return the plan of an invoke that gives these inputs."""
         key = f"{INVOKE}:{','.join(sorted(given))}"
         plan = self.entries.get(key)
@@ -258,12 +271,13 @@ def _kept(proto: onnx.FunctionProto, nodes: Sequence[int]) -> list[int]:
     return [position[i] for i in nodes]
 
 
-def _plan(entry: Entry, function: FunctionProgram) -> EntryPlan:
+def _plan(entry: Entry, function: FunctionProgram) -> Plan:
     ops = [function.ops[i] for i in _kept(function.proto, entry.ops)]
     exclusive = [op for op in ops if op.exclusive]
     claims = sorted({s for op in exclusive for s in op.touched})
     touched = frozenset(s for op in ops for s in op.touched)
-    return EntryPlan(tuple(_kept(function.proto, entry.starts)), tuple(claims), len(exclusive), touched)
+    starts = tuple(_kept(function.proto, entry.starts))
+    return Plan(entry.name, function.table, starts, tuple(claims), len(exclusive), touched)
 
 
 def _info(node: onnx.NodeProto, types: dict[str, t.Type], bindings: dict[str, dict[str, Any]]) -> OpInfo:
@@ -273,10 +287,11 @@ def _info(node: onnx.NodeProto, types: dict[str, t.Type], bindings: dict[str, di
         attrs["captures"] = tuple(captured(node))
     slot = metadata(node).get(keys.SLOT, "")
     touched = tuple(dict.fromkeys([slot, *(attrs[s.name] for s in (spec.slots if spec else ()))])) if slot else ()
+    role = str(bindings[slot]["role"]) if slot else ""
     exclusive = any(ROLES[bindings[s]["role"]].exclusive for s in touched)
     classes = tuple(python_class(types.get(v, t.ANY)) for v in node.output)
     return OpInfo(
-        node.name, node.op_type, node.domain, source_of(node), slot, spec, attrs, touched, exclusive, classes,
+        node.name, node.op_type, node.domain, source_of(node), slot, role, spec, attrs, touched, exclusive, classes,
         tuple(node.output),
     )  # fmt: skip
 
@@ -305,4 +320,4 @@ def _export(node: onnx.NodeProto, function: FunctionProgram, exports: dict[int, 
         )
 
 
-__all__ = ["EntryPlan", "Export", "FunctionProgram", "OpInfo", "Program", "load_program"]
+__all__ = ["Export", "FunctionProgram", "OpInfo", "Program", "load_program"]

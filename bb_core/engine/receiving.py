@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bb_core import keys
+from bb_core.engine.backpressure import NOTICE_SITE, read_notice
 from bb_core.engine.program import Export
 from bb_core.engine.requests import RESPONSE
 from bb_core.errors import (
@@ -18,9 +19,9 @@ from bb_core.errors import (
     SourceMismatch,
 )
 from bb_core.ids import PeerId
-from bb_core.steps import Dropped, EnvelopeRejected, FillRejected, PeerBlocked
+from bb_core.steps import Backpressure, Dropped, EnvelopeRejected, FillRejected, PeerBlocked
 from bb_core.values import TRIGGER
-from bb_core.wire.address import parse_site_suffix
+from bb_core.wire.address import parse_site_suffix, site_suffix
 from bb_core.wire.codec import Envelope, Fill, decode
 from bb_core.wire.payloads import decode_value
 
@@ -39,6 +40,10 @@ class Inbound:
 
 def receive(engine: Engine, data: Any, source: PeerId) -> None:
     """Take in the bytes of one Envelope from a peer that the transport has verified."""
+    is_quiet = engine.governor.is_quiet
+    if not is_quiet and not engine.governor.is_allowed(source):
+        engine.steps.append(PeerBlocked(source))
+        return
     try:
         envelope = decode(data, engine.limits)
         _admit(engine, envelope, source)
@@ -47,10 +52,14 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
         return
     engine.address_book.learn(source, envelope.src_peer_addresses)
     inbound = Inbound(source, envelope.kind, envelope.request)
-    is_quiet = engine.governor.is_quiet
+    engine.heard(source, envelope.kind, envelope.request)
     arrived: dict[tuple[str, str], _Arrival] = {}
+    charge = len(data)
     for index, fill in enumerate(envelope.fills):
         try:
+            if fill.dest_suffix == _NOTICE:
+                _take_notice(engine, fill, source)
+                continue
             export = _export(engine, fill)
             arrival = arrived.setdefault((export.function, export.edge), _Arrival(index, export, source))
             arrival.count += 1
@@ -61,7 +70,8 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
             if keys.GATE_DEDUP in export.gates and key in engine.seen:
                 engine.steps.append(Dropped(source, "duplicate"))
                 continue
-            arrival.written.append((export.value, _value(fill, export)))
+            arrival.items.append(_value(fill, export))
+            arrival.values.append(export.value)
             if (
                 keys.GATE_DEDUP in export.gates and inbound.request
             ):  # without a request id, two arrivals cannot be told apart
@@ -73,21 +83,32 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
             engine.steps.append(PeerBlocked(source))
         elif arrival.count < arrival.export.together:
             engine.steps.append(FillRejected(source, arrival.index, _incomplete(edge, arrival)))
-        elif len(arrival.written) > 1:
-            engine.begin_received(function, edge, inbound, arrival.written)
+        elif len(arrival.values) > 1:
+            engine.begin_received(function, edge, inbound, arrival.values, arrival.items, charge)
+            charge = 0  # the first Frame holds the bytes; the others end at about the same time
+
+
+_NOTICE: Final = site_suffix(NOTICE_SITE)
+
+
+def _take_notice(engine: Engine, fill: Fill, source: PeerId) -> None:
+    """Take in that a peer asks to be sent nothing for a while."""
+    notice = read_notice(decode_value(fill.type_hash, fill.payload))
+    engine.steps.append(Backpressure(source, engine.governor.advise(source, notice.min_backoff_ns, engine.now)))
 
 
 class _Arrival:
     """What one Envelope brings for one edge: the sender, and the values that could be read."""
 
-    __slots__ = ("count", "export", "index", "refused", "written")
+    __slots__ = ("count", "export", "index", "items", "refused", "values")
 
     def __init__(self, index: int, export: Export, source: PeerId) -> None:
         self.index = index
         self.export = export
         self.count = 0
         self.refused = False
-        self.written: list[tuple[int, Any]] = [(export.sender, source)]
+        self.values = [export.sender]
+        self.items: list[Any] = [source]
 
 
 def _incomplete(edge: str, arrival: _Arrival) -> IncompleteEdge:

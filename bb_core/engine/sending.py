@@ -7,11 +7,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bb_core import keys
+from bb_core.engine.backpressure import NOTICE_SITE, Cause, write_notice
+from bb_core.engine.outbox import Handed
 from bb_core.engine.program import OpInfo
-from bb_core.engine.requests import REQUEST, RESPONSE, Request
+from bb_core.engine.requests import REQUEST, RESPONSE
 from bb_core.errors import RoleError
 from bb_core.ids import PeerId
-from bb_core.steps import PeerBlocked, SendEnvelope, WireTimeout
+from bb_core.steps import PeerBlocked, SendEnvelope
 from bb_core.values import PeerList, RequestId
 from bb_core.wire.address import p2p_address, site_suffix
 from bb_core.wire.codec import Envelope, Fill, encode
@@ -34,22 +36,20 @@ def bind_send(engine: Engine, info: OpInfo) -> Callable[..., RequestId]:
     suffixes = tuple(site_suffix(site & 0xFFFFFFFFFFFFFFFF) for site in info.attributes[keys.SITES])
     delivery = int(info.attributes[keys.DELIVERY])
     is_reply = bool(info.attributes.get(keys.REPLY, 0))
-    reason = f"delivery of {info.title}"
     gates = frozenset(info.attributes.get(keys.GATES, ()))
 
     def send(ctx: OpContext, to: Any, *values: Any) -> RequestId:
         peers = _peers(to)
-        if gates and not engine.governor.is_quiet:
+        if not engine.governor.is_quiet:
             peers = _admitted(engine, peers, gates)
         inbound = ctx.frame.inbound
         if is_reply and inbound is not None and inbound.request:
             kind, number = RESPONSE, inbound.request
         else:
-            request = engine.requests.open(peers, ctx.frame)
-            kind, number = REQUEST, request.number
-            _watch(engine, request, delivery, reason)
+            number = engine.requests.open(peers, ctx.frame, engine.now, delivery, info.title).number
+            kind = REQUEST
         fills = tuple(_fill(suffix, value) for suffix, value in zip(suffixes, values, strict=True))
-        _emit(engine, peers, fills, kind, number, engine.now + delivery)
+        _emit(engine, peers, fills, kind, number, delivery)
         return RequestId(number)
 
     return send
@@ -57,7 +57,7 @@ def bind_send(engine: Engine, info: OpInfo) -> Callable[..., RequestId]:
 
 def _admitted(engine: Engine, peers: tuple[PeerId, ...], gates: frozenset[str]) -> tuple[PeerId, ...]:
     """Leave out the peers that a gate holds back, each with a Step."""
-    admits = engine.governor.admits
+    admits = engine.governor.admits_sending
     if all(admits(p, gates, engine.now) for p in peers):
         return peers
     for peer in peers:
@@ -72,7 +72,7 @@ def _admitted(engine: Engine, peers: tuple[PeerId, ...], gates: frozenset[str]) 
 
 
 def _emit(
-    engine: Engine, peers: tuple[PeerId, ...], fills: tuple[Fill, ...], kind: int, number: int, deadline: int
+    engine: Engine, peers: tuple[PeerId, ...], fills: tuple[Fill, ...], kind: int, number: int, delivery: int
 ) -> None:
     destination = (engine.address_book.addresses(peers[0]) or (_p2p_address(peers[0]),)) if len(peers) == 1 else ()
     data = encode(
@@ -85,8 +85,17 @@ def _emit(
             src_peer_addresses=engine.addresses,
         )
     )
+    request, until = number if kind == REQUEST else 0, engine.now + delivery
     for peer in peers:
-        engine.steps.append(SendEnvelope(peer, engine.address_book.addresses(peer), data, deadline))
+        addresses = engine.address_book.addresses(peer)
+        step = engine.outbox.add(Handed(peer, request, addresses[0] if addresses else b""))
+        engine.steps.append(SendEnvelope(step, peer, addresses, data, until))
+
+
+def send_notice(engine: Engine, peer: PeerId, wait: int, cause: Cause) -> None:
+    """Ask a peer to send nothing for so many nanoseconds; no gate and no request has to do with it."""
+    fill = _fill(site_suffix(NOTICE_SITE), write_notice(wait, cause))
+    _emit(engine, (peer,), (fill,), REQUEST, 0, wait)
 
 
 def _fill(suffix: bytes, value: Any) -> Fill:
@@ -99,18 +108,3 @@ def _peers(to: Any) -> tuple[PeerId, ...]:
     if not peers:
         raise RoleError("there is nobody to send to", expected="a peer, or a list of at least one")
     return peers
-
-
-def _watch(engine: Engine, request: Request, delivery: int, reason: str) -> None:
-    """End a request at its delivery deadline; while its Frame waits for peers, look again each time as long."""
-
-    def expire() -> None:
-        if engine.requests.find(request.number) is None:
-            return
-        if request.frame.on_network:
-            _watch(engine, request, delivery, reason)
-        else:
-            engine.requests.close(request.number)
-            engine.steps.append(WireTimeout(request.number, tuple(sorted(request.peers))))
-
-    request.timer = engine.timers.set(engine.now + delivery, expire, reason)

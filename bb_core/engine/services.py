@@ -27,6 +27,30 @@ class Services:
         self.tallies: Counter[str] = Counter()
         self.tokens = 0
 
+    def state(self) -> dict[str, Any]:
+        """Return all of it: names, numbers, and values."""
+        return {
+            "inside": dict(self.inside),
+            "queues": {name: list(queue) for name, queue in self.queues.items()},
+            "stashed": dict(self.stashed),
+            "rings": {name: list(ring) for name, ring in self.rings.items()},
+            "counters": dict(self.counters),
+            "latched": sorted(self.latched),
+            "tallies": dict(self.tallies),
+            "tokens": self.tokens,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over a state. The counters are filled, not replaced: ops hold them."""
+        self.inside = Counter(state["inside"])
+        self.queues = {name: deque(items) for name, items in state["queues"].items()}
+        self.stashed = dict(state["stashed"])
+        self.rings = {name: deque(items, maxlen=RECORDED) for name, items in state["rings"].items()}
+        self.counters.update(state["counters"])
+        self.latched = set(state["latched"])
+        self.tallies = Counter(state["tallies"])
+        self.tokens = state["tokens"]
+
     def enter(self, name: str, n: int) -> bool:
         """Enter a limit if fewer than n are inside."""
         if self.inside[name] >= n:

@@ -1,13 +1,13 @@
 """The bodies of the framework's own ops, in one table by op.
 
 A body is made when a function is installed: it is given the engine and the op's attributes, and returns what is called
-with `ctx` and the inputs. None stands for an op that passes its first input on.
+with `ctx` and the inputs, or names an op that the dispatch loop runs itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -17,16 +17,24 @@ from bb_core.engine.program import FunctionProgram, OpInfo
 from bb_core.engine.services import RESERVED
 from bb_core.errors import InstallError, RoleError
 from bb_core.ids import PeerId
-from bb_core.steps import AppEvent
 from bb_core.types import BY_ELEM, python_class
-from bb_core.values import TRIGGER, Composite, Trigger
+from bb_core.values import TRIGGER, Composite
 from bb_core.wire.address import Address, AddressList
 
 if TYPE_CHECKING:
     from bb_core.engine.context import OpContext
     from bb_core.engine.engine import Engine
 
-Body = Callable[..., Any] | None
+
+class Native(NamedTuple):
+    """An op that the dispatch loop runs itself; the table is at the end of `_dispatch.pyx`."""
+
+    name: str
+    leading: tuple[Any, ...] = ()
+
+
+NEVER: Final = Native("never")
+Body = Callable[..., Any] | Native
 Make = Callable[["Engine", FunctionProgram, OpInfo], Body]
 
 
@@ -34,18 +42,12 @@ Make = Callable[["Engine", FunctionProgram, OpInfo], Body]
 
 
 def _output(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
-    port, target = info.output_ports[0], function.name
-
-    def emit(ctx: OpContext, value: Any) -> Any:
-        engine.steps.append(AppEvent(target, port, value, ctx.exec_id))
-        return value
-
-    return emit
+    return Native("emit", (function.name, info.output_ports[0]))
 
 
-def _tee(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
-    n = len(info.output_ports)
-    return lambda ctx, value: value if n == 1 else (value,) * n
+def _native(name: str) -> Make:
+    """A row of an op that the dispatch loop runs itself."""
+    return lambda engine, function, info: Native(name)
 
 
 def _cast(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
@@ -82,21 +84,6 @@ _DTYPES: Final = {
 }  # fmt: skip
 
 
-def _bundle(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
-    return lambda ctx, *parts: Composite(parts)
-
-
-def _unbundle(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
-    n = len(info.output_ports)
-
-    def unbundle(ctx: OpContext, bundle: Composite) -> Any:
-        if len(bundle) != n:
-            raise RoleError(f"{info.title} was given a composite of {len(bundle)}", expected=f"{n} parts")
-        return bundle[0] if n == 1 else tuple(bundle)
-
-    return unbundle
-
-
 def _stack(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
     def stack(ctx: OpContext, values: Composite) -> Any:
         shapes = {v.shape if isinstance(v, np.ndarray) else type(v).__name__ for v in values}
@@ -111,10 +98,6 @@ def _stack(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
 # --- flow -------------------------------------------------------------------------------------------------------------
 
 
-def _trigger(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
-    return lambda ctx, *inputs: TRIGGER
-
-
 def _any(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
     group, services = info.attributes.get("group", ""), engine.services
 
@@ -122,13 +105,6 @@ def _any(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
         return next(v for v in values if v is not None) if services.latch(group) else None
 
     return first
-
-
-def _deadline_match(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
-    def race(ctx: OpContext, then: Any, timeout: Any) -> tuple[Trigger | None, Trigger | None]:
-        return (TRIGGER, None) if then is not None else (None, TRIGGER)
-
-    return race
 
 
 def _threshold(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
@@ -170,7 +146,7 @@ def _again(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
     target, port = function.name, info.attributes["port"]
 
     def again(ctx: OpContext, value: Any) -> None:
-        engine.begin_invoke(target, engine.next_exec(), {port: value})
+        engine.again(target, port, value)
 
     return again
 
@@ -182,8 +158,7 @@ def _sleep(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
     wait = int(info.attributes["delay"] if info.op_type == "After" else info.attributes["duration"])
 
     def sleep(ctx: OpContext, value: Any) -> Any:
-        promised = ctx.later()
-        promised.timer = engine.timers.set(engine.now + wait, lambda: promised.complete(value), info.title)
+        promised = ctx.later(wait, on_deadline=lambda _: promised.complete(value))
         return promised
 
     return sleep
@@ -206,21 +181,11 @@ def _token(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
 
 
 def _app_emit(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
-    topic, target = _topic(info), function.name
-
-    def emit(ctx: OpContext, value: Any) -> None:
-        engine.steps.append(AppEvent(target, topic, value, ctx.exec_id))
-
-    return emit
+    return Native("tell", (function.name, _topic(info)))
 
 
 def _app_notify(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
-    topic, target = _topic(info), function.name
-
-    def notify(ctx: OpContext, trigger: Any) -> None:
-        engine.steps.append(AppEvent(target, topic, TRIGGER, ctx.exec_id))
-
-    return notify
+    return Native("notify", (function.name, _topic(info)))
 
 
 def _record(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
@@ -271,24 +236,20 @@ def _lookup(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
     return lookup
 
 
-def _nothing(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
-    return None
-
-
 BODIES: Final[dict[tuple[str, str], Make]] = {
     **{
         (keys.SYSCALL, name): make
         for name, make in (
             ("Output", _output),
-            ("Gate", _nothing),
-            ("PassThrough", _nothing),
-            ("Tee", _tee),
+            ("Gate", _native("pass")),
+            ("PassThrough", _native("pass")),
+            ("Tee", _native("tee")),
             ("Cast", _cast),
-            ("Pulse", _trigger),
-            ("OnTrigger", _trigger),
-            ("All", _trigger),
+            ("Pulse", _native("pulse")),
+            ("OnTrigger", _native("pulse")),
+            ("All", _native("pulse")),
             ("Any", _any),
-            ("DeadlineMatch", _deadline_match),
+            ("DeadlineMatch", _native("race")),
             ("Threshold", _threshold),
             ("Limit.Acquire", _acquire),
             ("Limit.Release", _release),
@@ -297,10 +258,10 @@ BODIES: Final[dict[tuple[str, str], Make]] = {
             ("Hold.Stash", _stash),
             ("Hold.Flush", _flush),
             ("Again", _again),
-            ("OnFailure", _nothing),  # never ready: the engine writes its output
-            ("LifecyclePhase", _nothing),  # never ready: its entry writes its output
-            ("EventSource", _nothing),
-            ("Interval", _nothing),
+            ("OnFailure", _native("never")),  # never ready: the engine writes its output
+            ("LifecyclePhase", _native("never")),  # never ready: its entry writes its output
+            ("EventSource", _native("never")),
+            ("Interval", _native("never")),
             ("After", _sleep),
             ("Sleep", _sleep),
             ("Clock", _clock),
@@ -312,8 +273,8 @@ BODIES: Final[dict[tuple[str, str], Make]] = {
             ("IncrMetric", _metric),
         )
     },
-    (keys.COMPOSITE, "Bundle"): _bundle,
-    (keys.COMPOSITE, "Unbundle"): _unbundle,
+    (keys.COMPOSITE, "Bundle"): _native("bundle"),
+    (keys.COMPOSITE, "Unbundle"): _native("unbundle"),
     (keys.COMPOSITE, "Stack"): _stack,
     (keys.ADDRESS_BOOK, "Insert"): _insert,
     (keys.ADDRESS_BOOK, "InsertMany"): _insert,

@@ -1,70 +1,102 @@
-"""Timers: a heap of what is to be done when, in a fixed order among equals."""
+"""Timers: a heap of what is to be done when, in a fixed order among equals.
+
+A timer is data, a kind and whom it is for, so that a snapshot can hold it.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 _FEW: Final = 64  # below this many cancelled timers, sweeping them out of the heap is not worth it
 
 
-@dataclass(slots=True, order=True)
+@dataclass(slots=True)
 class Timer:
-    """Something to do at a time; its action is None once it is cancelled or done."""
+    """Something to do at a time.
+
+    Attributes:
+        when: Nanoseconds.
+        sequence: Its place among those of one time.
+        kind: What to do; the Engine has a method for each.
+        key: Whom it is for.
+        reason: What the Node says when it is asked why it wants to be woken.
+        is_set: False once it is cancelled or done.
+    """
 
     when: int
     sequence: int
-    action: Callable[[], None] | None = field(compare=False)
-    reason: str = field(compare=False, default="")
+    kind: str
+    key: Any
+    reason: str
+    is_set: bool = True
 
 
 class Timers:
     """The timers of one Node. Ties go in the order in which they were set."""
 
     def __init__(self) -> None:
-        self._heap: list[Timer] = []
+        self.heap: list[tuple[int, int, Timer]] = []
         self._sequence = 0
         self._cancelled = 0
 
     def __len__(self) -> int:
-        """How many are set and not cancelled."""
-        return sum(t.action is not None for t in self._heap)
+        """How many are set."""
+        return len(self.heap) - self._cancelled
 
-    def set(self, when: int, action: Callable[[], None], reason: str) -> Timer:
-        """Do `action` once the time is `when` or later."""
+    def set(self, when: int, kind: str, key: Any, reason: str) -> Timer:
+        """Do something once the time is `when` or later."""
         self._sequence += 1
-        timer = Timer(when, self._sequence, action, reason)
-        heapq.heappush(self._heap, timer)
+        return self.put(Timer(when, self._sequence, kind, key, reason))
+
+    def put(self, timer: Timer) -> Timer:
+        """Set a timer that has its place among others already, such as one of a snapshot."""
+        heapq.heappush(self.heap, (timer.when, timer.sequence, timer))
+        self._sequence = max(self._sequence, timer.sequence)
         return timer
 
     def cancel(self, timer: Timer) -> None:
         """Do nothing when the time comes, and do not wake the Node for it. Twice, or too late, is no error."""
-        if timer.action is None:
+        if not timer.is_set:
             return
-        timer.action = None
+        timer.is_set = False
         self._cancelled += 1
-        if self._cancelled > _FEW and self._cancelled > len(self._heap) // 2:
-            self._heap = [t for t in self._heap if t.action is not None]
-            heapq.heapify(self._heap)
+        if self._cancelled > _FEW and self._cancelled > len(self.heap) // 2:
+            self.heap = [entry for entry in self.heap if entry[2].is_set]
+            heapq.heapify(self.heap)
             self._cancelled = 0
 
     def next(self) -> Timer | None:
-        """Return the next timer that is not cancelled."""
-        while self._heap and self._heap[0].action is None:
-            heapq.heappop(self._heap)
+        """Return the next timer that is set."""
+        heap = self.heap
+        while heap:
+            timer = heap[0][2]
+            if timer.is_set:
+                return timer
+            heapq.heappop(heap)
             self._cancelled -= 1
-        return self._heap[0] if self._heap else None
+        return None
 
     def due(self, now: int) -> Timer | None:
         """Return the next timer whose time has come."""
         timer = self.next()
         return timer if timer is not None and timer.when <= now else None
 
-    def fire(self, timer: Timer) -> None:
-        """Do what a timer is for; nothing if it has been cancelled since."""
-        action, timer.action = timer.action, None
-        if action is not None:
-            self._cancelled += 1  # it still stands in the heap, and is swept out as the cancelled are
-            action()
+    def take(self, timer: Timer) -> None:
+        """Mark a timer as done; it stands in the heap a little longer, and is swept out as the cancelled are."""
+        timer.is_set = False
+        self._cancelled += 1
+
+    def in_order(self) -> list[Timer]:
+        """Return all that are set, the next first."""
+        return [entry[2] for entry in sorted(self.heap, key=lambda e: e[:2]) if entry[2].is_set]
+
+    @property
+    def sequence(self) -> int:
+        """The number of the last one that was set."""
+        return self._sequence
+
+    @sequence.setter
+    def sequence(self, number: int) -> None:
+        self._sequence = number

@@ -19,6 +19,13 @@ class NodeConfig:
     """Differs each time that a Node of one peer id is started anew, so that its request ids are new."""
     op_budget: int = 100_000
     """How many ops one poll runs at the most."""
+    ingress: int = 4096
+    """How many inputs may wait for a poll. Then Envelopes are dropped, with a Step, and `invoke` refuses. Answers of
+    Laters are never dropped."""
+    ingress_bytes: int = 256 * 2**20
+    """Bytes of received Envelopes that wait for a poll, or whose Frames are open; beyond them Envelopes are dropped."""
+    laters: int = 10_000
+    """How many ops may wait for their answers; one more fails."""
     limits: WireLimits = field(default_factory=WireLimits)
     """What an Envelope may hold."""
     wake: Callable[[], None] | None = None
@@ -27,5 +34,20 @@ class NodeConfig:
     """A clock in nanoseconds, such as `time.perf_counter_ns`: measures the time spent in each op (`Node.profile`)."""
 
     def __post_init__(self) -> None:
-        if self.op_budget < 1:
-            raise UsageError(f"op_budget is {self.op_budget}", expected="at least 1")
+        for name in ("op_budget", "ingress", "ingress_bytes", "laters"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}", expected="at least 1")
+
+    @classmethod
+    def edge(cls, seed: int = 0, incarnation: int = 0, wake: Callable[[], None] | None = None) -> NodeConfig:
+        """Return the options for a small device: small Envelopes, and 8 MiB of them at once."""
+        return cls(
+            seed=seed,
+            incarnation=incarnation,
+            op_budget=10_000,
+            ingress=512,
+            ingress_bytes=8 * 2**20,
+            laters=256,
+            limits=WireLimits.edge(),
+            wake=wake,
+        )

@@ -63,21 +63,33 @@ def install(
     for path in given:
         if path not in program.bindings:
             raise UnknownSlot(f"config names the slot {path!r}", hint=did_you_mean(path, program.bindings))
-    components, dependencies = _components(program, targets, given)
+    peer = (peer_id, tuple(addresses))
+    return Node(lambda: _engine(*peer, program, tuple(targets), given, options), targets, options)
+
+
+def _engine(
+    peer_id: PeerId,
+    addresses: tuple[bytes, ...],
+    program: Program,
+    targets: tuple[str, ...],
+    given: Mapping[str, Any],
+    options: NodeConfig,
+) -> Engine:
+    """Construct the Concrete of each slot, and bind the targets' ops. Done again when a snapshot is restored."""
     engine = Engine(
         peer_id,
-        tuple(addresses),
+        addresses,
         program,
-        components,
-        dependencies,
+        *_components(program, targets, given),
         seed=options.seed,
         incarnation=options.incarnation,
         limits=options.limits,
+        laters=options.laters,
         clock=options.profile,
     )
     for target in targets:
         engine.install(target)
-    return Node(engine, targets, options)
+    return engine
 
 
 def _components(

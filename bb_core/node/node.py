@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from _thread import get_ident
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
+from msgspec import Struct
+
+from bb_core.engine.bootstraps import BootstrapStatus
 from bb_core.engine.engine import Engine
 from bb_core.engine.explaining import Waiting, explain
-from bb_core.engine.program import Program
+from bb_core.engine.observing import Observer, Watch
 from bb_core.engine.timers import Timer
-from bb_core.errors import UnknownInput, UnknownModule, did_you_mean
+from bb_core.errors import IngressFull, UnknownInput, UnknownModule, did_you_mean
 from bb_core.ids import ExecId, PeerId
 from bb_core.ir.naming import bootstrap_name
 from bb_core.node.config import NodeConfig
-from bb_core.steps import Backpressure, BudgetSpent, Step
+from bb_core.node.inputs import TAKE, Input
+from bb_core.node.recording import Recorder
+from bb_core.node.snapshots import restored, snapshot
+from bb_core.steps import BudgetSpent, Step
 from bb_core.types import Type, python_class
 
+_NDARRAY: Final = np.ndarray
+_AT_ONCE: Final = frozenset({"add_peer", "drop_peer", "block", "unblock", "allow_only"})
+"""Inputs that change no Frame, and are not kept for the next poll."""
 
-@dataclass(frozen=True, slots=True)
-class PollResult:
+
+class PollResult(Struct, frozen=True):
     """What one poll gave.
 
     Attributes:
@@ -37,17 +47,34 @@ class PollResult:
 class Node:
     """One participant. Made by `install`.
 
-    `receive` and `invoke` only take in; call `poll(now)` after them, and when `next_wakeup` has come. While a result
-    says `more`, poll again with the same now. Nothing that a peer or a Concrete does wrong raises: it becomes a Step.
+    What comes from outside (`receive`, `invoke`, `sent`, ...) is only taken in; call `poll(now)` after it, and when
+    `next_wakeup` has come. While a result says `more`, poll again with the same now. Nothing that a peer or a Concrete
+    does wrong raises: it becomes a Step.
+
+    A Node belongs to one thread. From others, only the Laters of its ops may be answered.
     """
 
-    def __init__(self, engine: Engine, targets: Sequence[str], config: NodeConfig) -> None:
-        self._engine = engine
+    def __init__(self, make_engine: Callable[[], Engine], targets: Sequence[str], config: NodeConfig) -> None:
+        self._make_engine = make_engine
         self._config = config
+        self._most_ingress = config.ingress
         self.targets = tuple(targets)
-        self._ingress: deque[tuple[int, Callable[..., None], tuple[Any, ...]]] = deque()
         self._now = 0
-        engine.wake = config.wake
+        self._observers: tuple[Observer, ...] = ()
+        self._recorder: Recorder | None = None
+        self._classes: dict[tuple[str, ...], tuple[type | None, ...]] = {}
+        """Of the values of an invoke: by target and names of inputs."""
+        self._ingress: deque[Input] = deque()
+        self._ingress_bytes = 0
+        self._take_up(make_engine())
+
+    def _take_up(self, engine: Engine) -> None:
+        self._engine = engine
+        self._dispatcher = engine.dispatcher
+        self._timers = engine.timers
+        self._laters = engine.laters
+        self._laters.wake = self._config.wake
+        self._watch()
 
     @property
     def peer_id(self) -> PeerId:
@@ -55,13 +82,14 @@ class Node:
         return self._engine.peer_id
 
     @property
+    def now(self) -> int:
+        """The latest time that it was told, in nanoseconds."""
+        return self._now
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing is waiting to be taken in and no Frame is open."""
-        return not self._ingress and not self._engine.answers and not self._engine.dispatcher.live
-
-    def add_peer(self, peer: PeerId, addresses: Sequence[bytes] = (), *, peer_class: str = "") -> None:
-        """Put a peer into the address book, or replace what was known of it."""
-        self._engine.address_book.add(peer, addresses, peer_class)
+        return not self._ingress and not self._engine.laters.posted and not self._dispatcher.live
 
     def component(self, slot: str) -> Any:
         """Return the Concrete in a slot, for the host to read what it holds."""
@@ -70,20 +98,23 @@ class Node:
             raise UnknownModule(f"this Node has no slot {slot!r}", hint=did_you_mean(slot, components))
         return components[slot]
 
+    # --- what comes from outside --------------------------------------------------------------------------------------
+
     def receive(self, data: Any, now: int, *, source: PeerId, observed: bytes | None = None) -> None:
-        """Take in the bytes of one Envelope.
+        """Take in the bytes of one Envelope. When too much waits already, they are dropped with a Step.
 
         Args:
             data: Any buffer; it is read in the next poll and must not change.
             now: Time in nanoseconds.
             source: The peer that the transport has verified.
-            observed: The address that the transport saw it at; it goes into the address book if the peer has none
-            there.
+            observed: The address that the transport saw it at; it goes into the address book.
         """
-        self._advance(now)
-        if observed is not None:
-            self._engine.address_book.learn(source, (observed,))
-        self._ingress.append((self._now, Engine.receive, (data, source)))
+        waiting = self._ingress_bytes + self._dispatcher.charged
+        if len(self._ingress) >= self._config.ingress or waiting + len(data) > self._config.ingress_bytes:
+            self._put("drop", now, (source, "the Node has too much to take in"))
+            return
+        self._ingress_bytes += len(data)
+        self._put("receive", now, (data, source, observed))
 
     def invoke(self, target: str, inputs: Mapping[str, Any], now: int) -> ExecId:
         """Begin one execution of a target.
@@ -99,69 +130,202 @@ class Node:
         Raises:
             UnknownModule: the target is not installed here.
             UnknownInput: it has no such input, or a value is of another type.
+            IngressFull: too much waits to be taken in; poll first.
         """
-        self._advance(now)
-        program: Program = self._engine.program
-        if target not in self.targets:
-            raise UnknownModule(f"the target {target!r} is not installed", hint=did_you_mean(target, self.targets))
-        types = program.functions[target].input_types
-        self._check_inputs(target, types, inputs)
-        if not inputs:
-            raise UnknownInput(f"{target} was invoked without an input", expected=f"at least one of {sorted(types)}")
+        key = (target, *inputs)
+        classes = self._classes.get(key)
+        if classes is None:
+            classes = self._find(target, inputs)
+        values = list(inputs.values())
+        for i, value in enumerate(values):
+            kind = type(value)
+            if kind is not classes[i] and classes[i] is not None:
+                self._check_inputs(target, self._engine.program.functions[target].input_types, inputs)
+            if kind is _NDARRAY and value.flags.writeable:
+                values[i] = _read_only(value)
+        if len(self._ingress) >= self._most_ingress:
+            raise IngressFull(f"{len(self._ingress)} inputs wait", hint="poll first, or raise NodeConfig.ingress")
         exec_id = self._engine.next_exec()
-        self._ingress.append((self._now, Engine.begin_invoke, (target, exec_id, dict(inputs))))
+        self._put("invoke", now, (target, key, exec_id, values))
         return exec_id
 
     def bootstrap(self, target: str, inputs: Mapping[str, Any], now: int) -> ExecId:
         """Run the bootstrap of a target: for the first time with its inputs, or anew.
 
-        One without inputs begins by itself at the first poll. What begins a body waits until all bootstraps are done.
+        One without inputs begins by itself at the first poll. What a bootstrap prepares cannot be used until it is
+        done: ops of bodies that touch it wait.
 
         Raises:
             UnknownModule: the target is not installed here, or has no bootstrap.
             UnknownInput: an input is missing, unknown or of another type.
         """
-        self._advance(now)
-        legal = sorted(self._engine.bootstraps.names)
-        if target not in legal:
-            raise UnknownModule(f"the target {target!r} has no bootstrap here", hint=did_you_mean(target, legal))
-        types = self._engine.program.functions[bootstrap_name(target)].input_types
+        types = self._engine.program.functions[bootstrap_name(self._bootstrapped(target))].input_types
         self._check_inputs(f"the bootstrap of {target}", types, inputs)
         for name in types:
             if name not in inputs:
                 raise UnknownInput(f"the bootstrap of {target} lacks its input {name!r}", expected=str(types[name]))
         exec_id = self._engine.next_exec()
-        self._ingress.append((self._now, Engine.begin_bootstrap, (target, exec_id, dict(inputs))))
+        self._put("bootstrap", now, (target, exec_id, dict(inputs)))
         return exec_id
+
+    def bootstrap_status(self, target: str) -> BootstrapStatus:
+        """Say where a target's bootstrap stands.
+
+        Raises:
+            UnknownModule: the target is not installed here, or has no bootstrap.
+        """
+        return self._engine.bootstraps.status(self._bootstrapped(target))
+
+    def _bootstrapped(self, target: str) -> str:
+        legal = sorted(self._engine.bootstraps.names)
+        if target not in legal:
+            raise UnknownModule(f"the target {target!r} has no bootstrap here", hint=did_you_mean(target, legal))
+        return target
 
     def fire_lifecycle(self, phase: str, now: int) -> None:
         """Begin the Frames of the ops that wait for a phase of the Node's life, such as `shutdown`."""
-        self._advance(now)
-        self._ingress.append((self._now, Engine.fire, (phase,)))
+        self._put("lifecycle", now, (phase,))
 
     def publish(self, kind: str, now: int) -> None:
         """Begin the Frames of the ops that wait for a kind of event."""
-        self._advance(now)
-        self._ingress.append((self._now, Engine.publish, (kind,)))
+        self._put("publish", now, (kind,))
 
-    def sent(self, peer: PeerId, ok: bool, now: int) -> None:
-        """Tell whether an Envelope could be handed over; a peer that cannot be reached cools down."""
-        self._advance(now)
-        until = self._engine.governor.sent(peer, ok, self._now)
-        if until:
-            self._engine.steps.append(Backpressure(peer, until))
+    def cancel(self, exec_id: ExecId, now: int) -> None:
+        """End an execution: what is ready in it never runs, and nobody waits for its Laters. Too late is no error."""
+        self._put("cancel", now, (exec_id,))
+
+    def sent(self, step_id: int, ok: bool, now: int) -> None:
+        """Tell what became of a SendEnvelope: it was handed over, or could not be. A peer out of reach cools down."""
+        self._put("sent", now, (step_id, ok))
+
+    def add_peer(self, peer: PeerId, addresses: Sequence[bytes] = (), *, peer_class: str = "") -> None:
+        """Put a peer into the address book, or replace what was known of it."""
+        self._do("add_peer", (peer, tuple(addresses), peer_class))
+
+    def drop_peer(self, peer: PeerId) -> None:
+        """Forget a peer and its addresses; of an unknown one, nothing changes."""
+        self._do("drop_peer", (peer,))
 
     def block(self, peer: PeerId) -> None:
         """Take nothing from a peer and send it nothing."""
-        self._engine.governor.block(peer)
+        self._do("block", (peer,))
 
     def unblock(self, peer: PeerId) -> None:
         """Take a block back."""
-        self._engine.governor.unblock(peer)
+        self._do("unblock", (peer,))
 
     def allow_only(self, peers: Iterable[PeerId] | None) -> None:
         """Deal with these peers alone; None: with everyone who is not blocked."""
-        self._engine.governor.allow_only(peers)
+        self._do("allow_only", (None if peers is None else tuple(sorted(peers)),))
+
+    def _put(self, kind: str, now: int, arguments: tuple[Any, ...]) -> None:
+        """Keep an input for the next poll."""
+        if now > self._now:
+            self._engine.now = self._now = now
+        taken_in = (self._now, kind, arguments)
+        self._ingress.append(taken_in)
+        if self._recorder is not None:
+            self._recorder.taken_in(taken_in)
+
+    def _replay_input(self, now: int, kind: str, arguments: tuple[Any, ...]) -> None:
+        """Take in what a recording holds; ids of Frames and what was dropped stand there."""
+        if kind in _AT_ONCE:
+            self._do(kind, arguments)
+            return
+        if kind == "receive":
+            self._ingress_bytes += len(arguments[0])
+        if kind in ("invoke", "bootstrap"):
+            self._engine.next_exec()
+        self._put(kind, now, arguments)
+
+    def _do(self, kind: str, arguments: tuple[Any, ...]) -> None:
+        """Apply an input that changes no Frame at once."""
+        if self._recorder is not None:
+            self._recorder.taken_in((self._now, kind, arguments))
+        TAKE[kind](self._engine, *arguments)
+
+    # --- polling ------------------------------------------------------------------------------------------------------
+
+    def poll(self, now: int) -> PollResult:
+        """Do what can be done at a time.
+
+        Args:
+            now: Nanoseconds; an earlier time than before counts as that one.
+        """
+        engine, dispatcher, timers, ingress = self._engine, self._dispatcher, self._timers, self._ingress
+        if now > self._now:
+            self._now = engine.now = now
+        else:
+            now = self._now
+        if self._laters.posted or not engine.is_started:
+            self._wake_up()
+        due = timers.due(now) if timers.heap else None
+        if due is None and not ingress and not dispatcher.has_work:
+            return self._result(False)
+        self._laters.thread = get_ident()
+        left = self._config.op_budget
+        while True:
+            while ingress and (due is None or ingress[0][0] <= due.when):  # what came before a deadline counts
+                self._take_in()
+            if dispatcher.has_work:
+                left -= dispatcher.run(left)
+            if left <= 0:
+                break
+            if ingress and (due is None or ingress[0][0] <= due.when):
+                continue
+            if timers.heap:
+                due = timers.due(now)  # an op may have set one, or cancelled this one
+            if due is None:
+                break
+            engine.fire(due)
+            left -= 1
+            due = timers.due(now)
+        self._laters.thread = 0
+        return self._result(bool(dispatcher.has_work or ingress or (timers.heap and timers.due(now))))
+
+    def _result(self, more: bool) -> PollResult:
+        dispatcher = self._dispatcher
+        steps = dispatcher.steps
+        if more:
+            steps.append(BudgetSpent(self._config.op_budget))
+        if steps:
+            dispatcher.steps = []
+        if dispatcher.observer is not None:
+            dispatcher.observer.polled(self._now, steps)
+        if self._recorder is not None:
+            self._recorder.polled(self._now, steps)
+        timers = self._engine.timers
+        timer = timers.next() if timers.heap else None
+        return PollResult(steps, None if timer is None else timer.when, more)
+
+    def _wake_up(self) -> None:
+        """Begin the first poll, and take in what Laters have been answered since the last."""
+        engine = self._engine
+        engine.laters.enter()
+        if not engine.is_started:
+            engine.start()
+        answers = engine.laters.take()
+        engine.laters.leave()
+        if self._recorder is not None:
+            self._recorder.answered(self._now, answers)
+
+    def _take_in(self) -> None:
+        """Take in what arrived first."""
+        _, kind, arguments = self._ingress.popleft()
+        if kind == "receive":
+            self._ingress_bytes -= len(arguments[0])
+        TAKE[kind](self._engine, *arguments)
+
+    # --- what it says of itself ---------------------------------------------------------------------------------------
+
+    def explain_wakeup(self) -> str:
+        """Say why `next_wakeup` is what it is."""
+        timer: Timer | None = self._engine.timers.next()
+        return "only input can wake this Node" if timer is None else f"{timer.reason} at {timer.when} ns"
+
+    def explain(self) -> list[Waiting]:
+        """Say what each open Frame waits for, from whom and until when, in order of age; empty when nothing waits."""
+        return explain(self._engine)
 
     def records(self, name: str) -> list[Any]:
         """Return what the program has recorded under a name (`bb.syscalls.record`), the oldest first."""
@@ -171,54 +335,21 @@ class Node:
         """Return the program's counters (`bb.syscalls.metric`), in order of name."""
         return dict(sorted(self._engine.services.counters.items()))
 
-    def poll(self, now: int) -> PollResult:
-        """Do what can be done at a time.
-
-        Args:
-            now: Nanoseconds; an earlier time than before counts as that one.
-        """
-        self._advance(now)
-        engine, left = self._engine, self._config.op_budget
-        engine.start()
-        while left > 0:
-            due = engine.timers.due(self._now)
-            engine.take_answers()
-            self._take_in(self._now if due is None else due.when)
-            left -= engine.dispatcher.run(left)
-            if left <= 0 or self._can_go_on(due):
-                continue
-            if due is None:
-                break
-            engine.timers.fire(due)
-        more = self._can_go_on(None) or engine.timers.due(self._now) is not None
-        if more:
-            engine.steps.append(BudgetSpent(self._config.op_budget))
-        steps, engine.steps = engine.steps, []
-        timer = engine.timers.next()
-        return PollResult(steps, None if timer is None else timer.when, more)
-
-    def explain_wakeup(self) -> str:
-        """Say why `next_wakeup` is what it is."""
-        timer = self._engine.timers.next()
-        return "only input can wake this Node" if timer is None else f"{timer.reason} at {timer.when} ns"
-
-    def explain(self) -> list[Waiting]:
-        """Say what each open Frame waits for, from whom and until when, in order of age; empty when nothing waits."""
-        return explain(self._engine)
-
     def stats(self) -> dict[str, int]:
         """Count what the Node holds: open Frames and Laters, timers, requests, peers, and what waits to be taken in."""
         engine = self._engine
+        frames = list(engine.dispatcher.live.values())
         return {
             "bootstraps_pending": len(engine.bootstraps.pending),
-            "frames": len(engine.dispatcher.live),
-            "held_for_bootstrap": engine.bootstraps.held,
-            "ingress": len(self._ingress) + len(engine.answers),
-            "laters": sum(p.parked and p.is_open for p in engine.promises),
+            "charged_bytes": engine.dispatcher.charged + self._ingress_bytes,
+            "frames": len(frames),
+            "held_for_bootstrap": sum(frame.gated is not None for frame in frames),
+            "ingress": len(self._ingress) + len(engine.laters.posted),
+            "laters": len(engine.laters.open),
             "peers": len(engine.address_book.peers(None)),
             "requests": len(engine.requests),
             "timers": len(engine.timers),
-            "values": sum(frame.held_values() for frame in engine.dispatcher.live),
+            "values": sum(frame.held_values() for frame in frames),
         }
 
     def profile(self) -> dict[tuple[str, str], tuple[int, int]]:
@@ -233,10 +364,84 @@ class Node:
             found[key] = (calls + handler.calls, spent + handler.spent_ns)
         return found
 
+    def observe(self, observer: Observer) -> None:
+        """Tell an observer of each op and each poll from now on; see `bb_core.Observer`."""
+        self._observers = (*self._observers, observer)
+        self._watch()
+
+    def unobserve(self, observer: Observer) -> None:
+        """Tell an observer nothing more."""
+        self._observers = tuple(o for o in self._observers if o is not observer)
+        self._watch()
+
+    def _watch(self) -> None:
+        self._dispatcher.observer = Watch(self._observers, self._dispatcher) if self._observers else None
+
+    # --- kept and repeated --------------------------------------------------------------------------------------------
+
+    def snapshot(self, since: bytes | None = None) -> bytes:
+        """Return all that this Node is, as bytes for the host to store. Call it between polls.
+
+        Args:
+            since: An earlier snapshot of this Node. Large contents that it holds are then left out, and `restore`
+                needs both.
+
+        Raises:
+            SnapshotUnsupported: a Concrete holds state and has no `snapshot`.
+            SnapshotError: a value of an open Frame has no wire type.
+        """
+        return snapshot(self._engine, self.targets, self._now, list(self._ingress), since)
+
+    def restore(self, data: bytes | Sequence[bytes], *, incarnation: int | None = None) -> None:
+        """Become what a snapshot holds. From then on the Node gives the same Steps as the one that it was taken of.
+
+        Ops that had not answered are dispatched again, on components as they were before them.
+
+        Args:
+            data: What `snapshot` returned; or a snapshot and those that were taken `since` it, in order.
+            incarnation: When the Node that the snapshot is of has gone on and then died, a number that it has not had:
+                request ids are then new.
+
+        Raises:
+            SnapshotDamaged: the bytes are cut short, changed, or no snapshot.
+            SnapshotMismatch: they are of another artefact, peer, set of targets or release.
+
+            In all cases this Node is as it was.
+        """
+        engine = self._make_engine()
+        parts = [bytes(data)] if isinstance(data, bytes | bytearray | memoryview) else [bytes(part) for part in data]
+        now, ingress = restored(engine, self.targets, parts, incarnation)
+        self._now, self._ingress = now, deque(ingress)
+        self._ingress_bytes = sum(len(arguments[0]) for _, kind, arguments in ingress if kind == "receive")
+        self._take_up(engine)
+        if self._recorder is not None:
+            self._recorder.begun(self.snapshot())
+
+    def record(self, write: Callable[[bytes], Any] | None) -> None:
+        """Log all inputs from now on, so that `bb replay` can run them again; None ends it.
+
+        Args:
+            write: Is given the log in pieces, such as a file's `write`. It begins with a snapshot.
+        """
+        self._recorder = None if write is None else Recorder(write, self.snapshot(), self._config.op_budget)
+
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _check_inputs(self, target: str, types: Mapping[str, Type], inputs: Mapping[str, Any]) -> None:
-        for name, value in inputs.items():
+    def _find(self, target: str, given: Mapping[str, Any]) -> tuple[type | None, ...]:
+        program = self._engine.program
+        if target not in self.targets:
+            raise UnknownModule(f"the target {target!r} is not installed", hint=did_you_mean(target, self.targets))
+        function = program.functions[target]
+        self._check_inputs(target, function.input_types, given)
+        if not given:
+            raise UnknownInput(
+                f"{target} was invoked without an input", expected=f"at least one of {sorted(function.input_types)}"
+            )
+        classes = self._classes[target, *given] = function.invocation((target, *given)).classes
+        return classes
+
+    def _check_inputs(self, target: str, types: Mapping[str, Type], given: Mapping[str, Any]) -> None:
+        for name, value in given.items():
             if name not in types:
                 raise UnknownInput(f"{target} has no input {name!r}", hint=did_you_mean(name, types))
             wanted = python_class(types[name])
@@ -245,19 +450,12 @@ class Node:
                     f"the input {name!r} of {target} was given a {type(value).__name__}", expected=str(types[name])
                 )
 
-    def _advance(self, now: int) -> None:
-        self._now = max(self._now, now)
-        self._engine.now = self._now
 
-    def _take_in(self, until: int) -> None:
-        """Take in what arrived by a time: what came before a deadline counts, even if nobody polled between the two."""
-        engine = self._engine
-        while self._ingress and self._ingress[0][0] <= until:
-            _, take, arguments = self._ingress.popleft()
-            take(engine, *arguments)
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """A view that cannot be written to: no op may change what the host holds."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
-    def _can_go_on(self, due: Timer | None) -> bool:
-        """Whether there is something to do before the next timer."""
-        engine = self._engine
-        arrived = self._ingress and (due is None or self._ingress[0][0] <= due.when)
-        return bool(arrived or engine.answers or engine.dispatcher.has_work)
+
+__all__ = ["Node", "PollResult"]

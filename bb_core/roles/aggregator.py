@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Final, final
 import numpy as np
 
 from bb_core import keys
-from bb_core.errors import ContributionRefused, QuorumNotReached
+from bb_core.errors import ContributionRefused, QuorumNotReached, SnapshotUnsupported
 from bb_core.ids import PeerId
 from bb_core.ops.spec import Answer
-from bb_core.roles.context import Context, Later
+from bb_core.roles.context import Context, Later, State
 from bb_core.roles.contract import Count, Duration, Role, op
 from bb_core.values import PeerList, Record, Tensor
 
@@ -165,6 +165,34 @@ class Aggregator(Role):
             self._round.later.fail(QuorumNotReached("the Aggregator was reset while it collected"))
         self._round = None
 
+    # --- as it was ----------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> State:
+        """Return what has been contributed. Those of an open collection stand as if it had not begun: it begins again.
+
+        A Concrete with fields of its own adds them: `{**super().snapshot(), "velocity": ...}`.
+        """
+        more = sorted(vars(self).keys() - {"config", "_waiting", "_round", "_closed"})
+        if more and type(self).snapshot is Aggregator.snapshot:
+            raise SnapshotUnsupported(
+                f"{type(self).__name__} holds {', '.join(more)}, which the Aggregator's snapshot does not have",
+                hint='override both: `return {**super().snapshot(), "...": ...}`, and `restore`',
+            )
+        waiting = {request: dict(kept) for request, kept in self._waiting.items()}
+        if self._round is not None:
+            request = min(self._round.requests, default=0)
+            waiting[request] = {**waiting.get(request, {}), **self._round.gathered}
+        return {
+            "waiting": [[request, [_fields(c) for c in kept.values()]] for request, kept in waiting.items()],
+            "closed": [_fields(c) for c in self._closed],
+        }
+
+    def restore(self, state: State) -> None:
+        """Take over what had been contributed."""
+        for request, kept in state["waiting"]:
+            self._waiting[request] = {source: Contribution(source, *rest) for source, *rest in kept}
+        self._closed = [Contribution(*fields) for fields in state["closed"]]
+
     # --- for a Concrete to override -----------------------------------------------------------------------------------
 
     def combine(self, ctx: Context, contributions: list[Contribution]) -> tuple[Tensor, Record]:
@@ -216,6 +244,10 @@ class Aggregator(Role):
         self._closed = [open_round.gathered[source] for source in sorted(open_round.gathered)]
         self._round = None
         ctx.close(tuple(open_round.requests))
+
+
+def _fields(contribution: Contribution) -> list[Any]:
+    return [contribution.source, contribution.update, contribution.stats]
 
 
 def is_finite(array: Tensor) -> bool:

@@ -21,6 +21,7 @@ class Backend(Role):
 
     role: ClassVar[str] = keys.BACKEND
     stateful: ClassVar[bool] = False
+    has_state: ClassVar[bool] = False
     ops: ClassVar[frozenset[str]] = frozenset()
 
     def kernel(self, name: str, attributes: Mapping[str, Any]) -> Callable[..., Any]:

@@ -74,6 +74,7 @@ class Context(Protocol):
         deadline: int | None = None,
         on_deadline: Callable[[Context], None] | None = None,
         missing: Callable[[], Iterable[PeerId]] | None = None,
+        on_cancel: Callable[[], None] | None = None,
     ) -> Later:
         """Promise to answer later.
 
@@ -82,6 +83,14 @@ class Context(Protocol):
                 Later); otherwise the op fails with `DeadlinePassed`. None: the op's own deadline, if it has one.
             on_deadline: Called inside `poll` with this op's context, at most once.
             missing: Says which peers have not answered yet; asked by `Node.explain`.
+            on_cancel: Called inside `poll` when nobody waits any more: the deadline has passed, or the host has
+                cancelled the Frame. A worker may also look at `is_open`.
+
+        Make it before the method changes anything: a snapshot that is taken while it is open holds what the slots that
+        the Frame has for itself were at this moment, and dispatches the op again when it is restored.
+
+        Raises:
+            Overloaded: so many ops of this Node have not answered yet that another is refused.
         """
 
     def publish(self, kind: str) -> None:

@@ -22,9 +22,10 @@ from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origi
 
 from bb_core import keys
 from bb_core import types as t
-from bb_core.errors import InvalidConcrete
+from bb_core.errors import InvalidConcrete, SnapshotUnsupported
 from bb_core.ids import PeerId
 from bb_core.ops.spec import REQUIRED, Answer, Attribute, OpSpec, Port, SlotPort
+from bb_core.roles.context import State
 from bb_core.types import Type
 from bb_core.values import PeerList, Record, RequestId, Tensor, Trigger
 
@@ -85,12 +86,14 @@ class Role:
         role: Snake-case name of the Role; its ops are in the domain `ai.bytesandbrains.role.<role>`.
         exclusive: A Frame holds this slot from its first op on it to its last, so that two Frames never mix.
         stateful: Ops on one slot keep the order in which they were recorded.
+        has_state: Whether there is something to keep that does not come from the configuration.
         dependencies: Slots that the Concrete reaches by `ctx.dependency`, from `@bb.depends`: (role, slot) pairs.
     """
 
     role: ClassVar[str] = ""
     exclusive: ClassVar[bool] = False
     stateful: ClassVar[bool] = True
+    has_state: ClassVar[bool] = True
     dependencies: ClassVar[tuple[tuple[str, str], ...]] = ()
     __bb_name__: ClassVar[str]
 
@@ -99,6 +102,28 @@ class Role:
 
     def __init__(self, config: Any) -> None:
         self.config = config
+
+    def snapshot(self) -> State:
+        """Return what `restore` needs to make another instance of this configuration like this one.
+
+        Fields hold None, bools, ints of 64 bits, floats, text, bytes, arrays, whatever could be sent, and lists and
+        dicts of these; what they hold must not change afterwards. A Concrete that has more than its configuration
+        overrides both methods.
+
+        Raises:
+            SnapshotUnsupported: it has, and does not.
+        """
+        more = sorted(vars(self).keys() - {"config"}) if self.has_state and hasattr(self, "__dict__") else []
+        if more:
+            raise SnapshotUnsupported(
+                f"{type(self).__name__} holds {', '.join(more)} and has no `snapshot`",
+                expected="`snapshot(self) -> bb.State` and `restore(self, state)`",
+                hint="or `has_state: ClassVar[bool] = False`, when all of it comes from the configuration",
+            )
+        return {}
+
+    def restore(self, state: State) -> None:
+        """Become what a state holds; called once, on a new instance, before any op."""
 
     @classmethod
     def domain(cls) -> str:

@@ -39,6 +39,15 @@ class FedAvgM(FedAvg):
         self._last: bb.Tensor | None = None
         self._velocity: bb.Tensor | None = None
 
+    def snapshot(self) -> bb.State:
+        """Return the contributions, and the server's parameters and velocity."""
+        return {**super().snapshot(), "last": self._last, "velocity": self._velocity}
+
+    def restore(self, state: bb.State) -> None:
+        """Take them over."""
+        super().restore(state)
+        self._last, self._velocity = state["last"], state["velocity"]
+
     def combine(self, ctx: bb.Context, contributions: list[bb.roles.Contribution]) -> tuple[bb.Tensor, bb.Record]:
         """Return the server's next parameters."""
         mean, stats = super().combine(ctx, contributions)

@@ -8,8 +8,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 from rich.console import Console
@@ -17,13 +18,16 @@ from rich.table import Table
 
 from bb_core.errors import MissingExtra, RunFailed, UsageError, did_you_mean
 from bb_core.plugins import installed_plugins
+from bb_plugins.bench import instructions as counting
 
 _POOLS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "BLIS_NUM_THREADS")
+_ENV = dict.fromkeys(_POOLS, "1") | {"PYTHONHASHSEED": "0"}
 
 
 def bench(
     suite: Annotated[str, typer.Argument(help="A suite's name; without it the suites are listed.")] = "",
     rounds: Annotated[int, typer.Option(help="Rounds of each row; ours and the peer alternate.")] = 21,
+    instructions: Annotated[bool, typer.Option(help="Count instructions too, under valgrind.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Measure ours against a peer and a physical limit, and print ratios (below 1 is faster than the peer)."""
@@ -35,18 +39,25 @@ def bench(
         raise UsageError(f"there is no benchmark suite {suite!r}", hint=did_you_mean(suite, suites))
     if rounds < 1:
         raise UsageError(f"rounds is {rounds}", expected="at least 1")
-    found = run_suite(suite, suites[suite], rounds)
+    found = run_suite(suite, suites[suite], rounds, instructions=instructions)
     if as_json:
         typer.echo(json.dumps(found))
     else:
         _print(found)
 
 
-def run_suite(name: str, module: str, rounds: int) -> dict[str, Any]:
-    """Run one suite and return its table: `{"suite", "machine", "rows"}`.
+def run_suite(name: str, module: str, rounds: int, *, instructions: bool = False) -> dict[str, Any]:
+    """Run one suite and return its table: `{"suite", "machine", "rows", "skipped"}`.
+
+    Args:
+        name: The suite.
+        module: Where it stands.
+        rounds: How often each row is measured.
+        instructions: Count the instructions too, of the rows that the suite lists for it.
 
     Raises:
-        MissingExtra: pytest-benchmark is not installed.
+        MissingExtra: pytest-benchmark is not installed, or valgrind when it is needed.
+        UsageError: instructions are asked for of a suite that counts none.
         RunFailed: the suite failed; the end of its output is quoted.
     """
     for needed in ("pytest", "pytest_benchmark"):
@@ -55,12 +66,13 @@ def run_suite(name: str, module: str, rounds: int) -> dict[str, Any]:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise RunFailed(f"the suite {name!r} is registered as {module}, which cannot be found")
+    counts = counting.count(name, module, _ENV) if instructions else {}
     with tempfile.TemporaryDirectory() as scratch:
         rows = Path(scratch) / "rows.json"
         done = subprocess.run(
             [*_command(spec.origin, rows, rounds)],
             cwd=scratch,
-            env=os.environ | dict.fromkeys(_POOLS, "1") | {"PYTHONHASHSEED": "0"},
+            env=os.environ | _ENV,
             capture_output=True,
             text=True,
             check=False,
@@ -68,6 +80,8 @@ def run_suite(name: str, module: str, rounds: int) -> dict[str, Any]:
         if done.returncode != 0 or not rows.exists():
             raise RunFailed(f"the suite {name!r} failed", hint=(done.stdout + done.stderr)[-2000:])
         table: dict[str, Any] = json.loads(rows.read_text(encoding="utf-8"))
+        for row in table["rows"]:
+            row["instructions"] = counts.get(row["name"])
         return {"suite": name} | table
 
 
@@ -90,24 +104,16 @@ def _print(found: dict[str, Any]) -> None:
     machine = found["machine"]
     caption = f"{machine['cpu']}, {machine['cores']} cores, one thread; a ratio below 1 is faster than the peer"
     table = Table(title=f"bb bench {found['suite']}", caption=caption, title_justify="left")
-    for column, justify in (("row", "left"), ("ours", "right"), ("peer", "left"), ("peer's", "right")):
-        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]  # rich's Literal
-    for column in ("ratio", "spread"):
-        table.add_column(column, justify="right")
-    table.add_column("limit", overflow="fold")
-    table.add_column("to limit", justify="right")
+    columns = [c for c in _COLUMNS if c.name != "instructions" or any(row[c.name] is not None for row in found["rows"])]
+    for column in columns:
+        table.add_column(column.name, justify="left" if column.is_text else "right", overflow="fold")
     for row in found["rows"]:
-        table.add_row(
-            row["name"],
-            _bytes(row["bytes"]) if row["bytes"] is not None else _time(row["ours_ns"]),
-            row["peer"] or "-",
-            _time(row["peer_ns"]),
-            _ratio(row["ratio"]),
-            f"{row['spread']:.0%}",
-            row["limit"] or "-",
-            _ratio(row["limit_ratio"]),
-        )
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+        table.add_row(*(column.show(row) for column in columns))
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(table)
+    for reason in dict.fromkeys(skipped["reason"] for skipped in found["skipped"]):
+        names = ", ".join(skipped["name"] for skipped in found["skipped"] if skipped["reason"] == reason)
+        console.print(f"skipped {names}: {reason}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _time(ns: float | None) -> str:
@@ -120,8 +126,31 @@ def _time(ns: float | None) -> str:
 
 
 def _bytes(count: float) -> str:
-    return f"{count / 1024:.1f} kB"
+    return f"{count / 1024:.1f} kB" if count >= 1024 else f"{count:.1f} B"
+
+
+def _count(count: float | None) -> str:
+    return "-" if count is None else f"{count:,.0f}"
 
 
 def _ratio(ratio: float | None) -> str:
     return "-" if ratio is None else f"{ratio:.2f}x"
+
+
+class _Column(NamedTuple):
+    name: str
+    show: Callable[[dict[str, Any]], str]
+    is_text: bool = False
+
+
+_COLUMNS: Final = (
+    _Column("row", lambda row: str(row["name"]), is_text=True),
+    _Column("ours", lambda row: _time(row["ours_ns"]) if row["bytes"] is None else _bytes(row["bytes"])),
+    _Column("instructions", lambda row: _count(row["instructions"])),
+    _Column("peer", lambda row: row["peer"] or "-", is_text=True),
+    _Column("peer's", lambda row: _time(row["peer_ns"])),
+    _Column("ratio", lambda row: _ratio(row["ratio"])),
+    _Column("spread", lambda row: f"{row['spread']:.0%}"),
+    _Column("limit", lambda row: row["limit"] or "-", is_text=True),
+    _Column("to limit", lambda row: _ratio(row["limit_ratio"])),
+)

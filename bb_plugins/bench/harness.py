@@ -3,15 +3,19 @@
 Theory of operation. A machine's speed drifts by a factor of two within an hour, so a time alone says little. A row
 measures ours, a named peer and a physical limit in turns, one batch of each in every round, and reports the median over
 the rounds of the *ratio*. Beside wall time it takes CPU time: a round in which the two differ by more than 5 % was
-disturbed (or had helpers on other cores), and is left out.
+disturbed (or had helpers on other cores), and is left out. The garbage collector is off for all sides alike.
+
+What grows with a size is measured by `slope`: the difference of two sizes, from which every fixed cost drops out.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median, quantiles
@@ -23,6 +27,7 @@ import pytest
 Call = Callable[[], Any]
 
 _BATCH_NS = 5_000_000  # a batch is long against the clock's grain and short against the machine's drift
+_SLOPE_NS = 4 * _BATCH_NS  # a small difference of two times needs more of them
 _DISTURBED = 0.05
 _ENOUGH = 5  # with fewer undisturbed rounds than this, all rounds count and the row says so
 
@@ -38,6 +43,7 @@ class Row:
         cpu_ns: CPU time of ours.
         disturbed: Share of rounds in which CPU and wall time differed by more than 5 %.
         bytes: For a row that measures memory instead of time; `ours_ns` is then 0.
+        instructions: Instructions of ours, where `bb bench --instructions` has counted them.
     """
 
     name: str
@@ -51,6 +57,7 @@ class Row:
     cpu_ns: float = 0.0
     disturbed: float = 0.0
     bytes: float | None = None
+    instructions: float | None = None
 
 
 @dataclass(slots=True)
@@ -105,13 +112,14 @@ class Measure:
         def target() -> None:
             laps["ours"].append(clocks["ours"]())
 
-        if self._benchmark is None:
-            for _ in range(rounds or self._rounds):
-                others()
-                target()
-        else:
-            self._benchmark.pedantic(target, setup=others, rounds=rounds or self._rounds, iterations=1)
-            self._benchmark = None  # one test is one pytest-benchmark entry; its further rows are timed alike
+        with _no_collections():
+            if self._benchmark is None:
+                for _ in range(rounds or self._rounds):
+                    others()
+                    target()
+            else:
+                self._benchmark.pedantic(target, setup=others, rounds=rounds or self._rounds, iterations=1)
+                self._benchmark = None  # one test is one pytest-benchmark entry; its further rows are timed alike
         row = _summarise(name, laps, peer[0] if peer else None, limit[0] if limit else None)
         self._rows.append(row)
         return row
@@ -122,6 +130,45 @@ class Measure:
         row = Row(name, 0.0, peer[0] if peer else None, None, ratio, 0.0, None, None, bytes=measured)
         self._rows.append(row)
         return row
+
+
+def slope(many: Call, few: Call, units: int) -> Call:
+    """Return a call, for a row with `timed=True`, that tells the nanoseconds of one unit.
+
+    Args:
+        many: Does what is measured at the larger size.
+        few: Does it at the smaller size; the two run in turns.
+        units: By how many units the sizes differ.
+    """
+    many(), few()
+    began = perf_counter_ns()
+    many(), few()
+    repeat = range(max(1, _SLOPE_NS // max(1, perf_counter_ns() - began)))
+
+    def tell() -> float:
+        differences = []
+        for _ in repeat:
+            began = perf_counter_ns()
+            many()
+            between = perf_counter_ns()
+            few()
+            differences.append(between - began - (perf_counter_ns() - between))
+        return median(differences) / units
+
+    return tell
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Leave the cyclic garbage collector out: it would run in whichever side happens to be its turn."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _timed(call: Call, per: int) -> Callable[[], _Lap]:
@@ -222,6 +269,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Begin an empty table."""
     config.stash[_ROWS] = []
+    config.stash[_SKIPPED] = []
+    config.pluginmanager.register(_Skips(config.stash[_SKIPPED]))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -229,7 +278,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     path = session.config.getoption("--bb-rows")
     if path:
         rows = [asdict(row) for row in session.config.stash[_ROWS]]
-        Path(path).write_text(json.dumps({"machine": machine(), "rows": rows}), encoding="utf-8")
+        table = {"machine": machine(), "rows": rows, "skipped": session.config.stash[_SKIPPED]}
+        Path(path).write_text(json.dumps(table), encoding="utf-8")
+
+
+class _Skips:
+    """Notes which tests were skipped and why, so that a row that is missing is explained."""
+
+    def __init__(self, skipped: list[dict[str, str]]) -> None:
+        self._skipped = skipped
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and isinstance(report.longrepr, tuple):
+            reason = report.longrepr[2].removeprefix("Skipped: ")
+            self._skipped.append({"name": report.nodeid.rpartition("::")[2], "reason": reason})
 
 
 @pytest.fixture
@@ -239,3 +301,4 @@ def row(benchmark: Any, pytestconfig: pytest.Config) -> Measure:
 
 
 _ROWS = pytest.StashKey[list[Row]]()
+_SKIPPED = pytest.StashKey[list[dict[str, str]]]()

@@ -27,6 +27,14 @@ class NoopModel(bb.roles.Model):
         super().__init__(config)
         self._params = np.zeros(config.size, np.float32)
 
+    def snapshot(self) -> bb.State:
+        """Return the vector."""
+        return {"params": self._params.copy()}
+
+    def restore(self, state: bb.State) -> None:
+        """Take it over."""
+        np.copyto(self._params, state["params"])
+
     def params(self, ctx: bb.Context) -> bb.Tensor:
         """Return a copy of the vector."""
         return self._params.copy()

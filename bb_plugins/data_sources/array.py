@@ -55,6 +55,14 @@ class ArrayDataSource(bb.roles.DataSource):
         self._order: np.ndarray | None = None
         self._at = 0
 
+    def snapshot(self) -> bb.State:
+        """Return how far the present pass is; the examples come from the configuration."""
+        return {"order": self._order, "at": self._at}
+
+    def restore(self, state: bb.State) -> None:
+        """Go on with that pass."""
+        self._order, self._at = state["order"], state["at"]
+
     def next_batch(self, ctx: bb.Context) -> tuple[bb.Tensor, bb.Tensor, bb.Record]:
         """Return the next batch; after the last one of a pass the next pass begins."""
         if not len(self._rows):

@@ -107,6 +107,29 @@ class MLP(bb.roles.Model):
         """Return a copy of the flat parameter vector."""
         return self._plan.params.copy()
 
+    def snapshot(self) -> bb.State:
+        """Return the parameters, what the optimizer keeps, and the input of a Forward that may want its Backward."""
+        plan = self._plan
+        return {
+            "params": plan.params.copy(),
+            "velocity": plan.velocity.copy(),
+            "loaded": self._loaded,
+            "kept": self._kept.copy(),
+            "input": self._input,
+            "activations": None if self._input is None else plan.acts.copy(),
+            "rows": plan.rows,
+        }
+
+    def restore(self, state: bb.State) -> None:
+        """Take them over; refuse parameters of another layout."""
+        self._plan = with_room(self._plan, state["rows"])
+        np.copyto(self._plan.params, self._like_params(state["params"]))
+        np.copyto(self._plan.velocity, self._like_params(state["velocity"]))
+        self._loaded, self._input = self._like_params(state["loaded"]), state["input"]
+        np.copyto(self._kept, self._like_params(state["kept"]))
+        if state["activations"] is not None:
+            np.copyto(self._plan.acts, state["activations"])
+
     # --- one op at a time ---------------------------------------------------------------------------------------------
 
     def forward(self, ctx: bb.Context, batch: bb.Tensor) -> bb.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import bb_core as bb
 
@@ -17,6 +18,8 @@ class ConstantView(bb.roles.PeerSelector):
 
         peers: tuple[str, ...] | None = None
         """Peer ids as text; None: the address book's peers of the slot's class."""
+
+    has_state: ClassVar[bool] = False
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

@@ -2,18 +2,88 @@
 
 from __future__ import annotations
 
+import importlib
+import shutil
+import sys
+from pathlib import Path
+
 import pytest
 
+from bb_core.errors import MissingExtra, UsageError
 from bb_core.plugins import installed_plugins
 from bb_plugins.bench.commands import run_suite
 from bb_plugins.bench.harness import Row
+from bb_plugins.bench.suites import dispatch
 
 SUITES = sorted(installed_plugins().suites.modules.items())
-KEYS = {"name", "ours_ns", "peer", "peer_ns", "ratio", "spread", "limit", "limit_ratio"}
+TINY = """
+from bb_plugins.bench.instructions import Counted
+
+def loop(count):
+    def run():
+        for _ in range(count):
+            pass
+    return run
+
+INSTRUCTIONS = (Counted("a loop", loop),)
+
+def test_loop(row):
+    row("a loop", loop(1000), per=1000)
+    row("another", loop(1000), peer=("itself", loop(1000)), per=1000)
+    row.memory("no memory", 0.0)
+
+def test_with_a_stranger():
+    import pytest
+    pytest.importorskip("no_such_package", reason="no_such_package is not installed: pip install it")
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "tiny_suite.py").write_text(TINY, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    return "tiny_suite"
 
 
 def test_the_first_party_suites_are_registered() -> None:
     assert {"codec", "dispatch", "kernels", "nodes", "round"} <= {name for name, _ in SUITES}
+
+
+def test_a_row_that_was_skipped_is_explained(tiny: str) -> None:
+    found = run_suite("tiny", tiny, rounds=2)
+    assert [row["name"] for row in found["rows"]] == ["a loop", "another", "no memory"]
+    assert found["skipped"] == [
+        {"name": "test_with_a_stranger", "reason": "no_such_package is not installed: pip install it"}
+    ]
+
+
+def test_without_onnxruntime_its_rows_are_skipped_with_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(pytest.skip.Exception, match=r'pip install "bytesandbrains\[bench\]"'):
+        dispatch.test_native_op(None)  # type: ignore[arg-type]  # skipped before it measures
+
+
+def test_instructions_without_valgrind_say_what_to_install(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(MissingExtra, match=r"valgrind(.|\n)*install it"):
+        run_suite("tiny", tiny, rounds=2, instructions=True)
+
+
+def test_instructions_of_a_suite_that_counts_none_are_refused() -> None:
+    with pytest.raises(UsageError, match="'codec' counts no instructions"):
+        run_suite("codec", dict(SUITES)["codec"], rounds=2, instructions=True)
+
+
+@pytest.mark.slow
+@pytest.mark.bench
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
+def test_instructions_stand_beside_the_times_and_are_the_same_each_time(tiny: str) -> None:
+    first, second = (run_suite("tiny", tiny, rounds=2, instructions=True)["rows"] for _ in range(2))
+    counts = {row["name"]: row["instructions"] for row in first}
+    assert 1 < counts["a loop"] < 1000
+    assert counts["another"] is counts["no memory"] is None
+    assert counts == {row["name"]: row["instructions"] for row in second}
 
 
 @pytest.mark.slow
@@ -25,9 +95,10 @@ def test_a_suite_fills_its_table(name: str, module: str) -> None:
     assert found["machine"]["cpu"]
     assert found["rows"]
     for row in found["rows"]:
-        assert row.keys() >= KEYS
         assert set(row) == set(Row.__dataclass_fields__)
-        assert row["ours_ns"] > 0 or row["bytes"] > 0
+        assert row["ours_ns"] > 0 or row["bytes"] is not None
         if row["peer"] is not None and row["bytes"] is None:
             assert row["peer_ns"] > 0
             assert row["ratio"] > 0
+    counted = getattr(importlib.import_module(module), "INSTRUCTIONS", ())
+    assert {each.row for each in counted} <= {row["name"] for row in found["rows"]}

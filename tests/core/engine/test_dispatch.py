@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bb_core.engine.dispatch import Dispatcher, Frame, Handler, Table
+from bb_core.engine.dispatch import Current, Dispatcher, Frame, Handler, Lane, Plan, Table
 from tests.oracles.dispatch import PlainOp, run
+
+
+def begin(dispatcher: Dispatcher, table: Table, handlers: list[Handler], seeds: Any, starts: tuple[int, ...]) -> Frame:
+    """Begin a Frame of an entry without claims."""
+    plan = Plan("invoke", table, starts, (), 0, frozenset())
+    return dispatcher.begin(
+        Lane(table, handlers), plan, 1, None, (b"", "", 0), [value for value, _ in seeds], [item for _, item in seeds]
+    )
 
 
 class Services:
@@ -85,9 +93,9 @@ def test_same_order_and_same_results_as_the_plain_loop(program: Program, budget:
         one = (lambda *a, body=body: body(*a)[0]) if len(outputs) == 1 else body
         handlers.append(Handler(one, False, (), {}, (None,) * len(outputs), (False,) * len(outputs), False, info))
     services = Services()
-    dispatcher = Dispatcher(SimpleNamespace(), services)
-    starts = [i for i, r in enumerate(program.rows) if not r[0]]
-    frame = dispatcher.begin(table, handlers, 1, None, b"", (), 0, list(program.seeds.items()), starts)
+    dispatcher = Dispatcher(Current(), services)
+    starts = tuple(i for i, r in enumerate(program.rows) if not r[0])
+    frame = begin(dispatcher, table, handlers, list(program.seeds.items()), starts)
     while dispatcher.has_work:
         assert dispatcher.run(budget) <= budget
     assert log == order == expected_log
@@ -104,8 +112,8 @@ def test_a_value_is_dropped_after_its_last_reader() -> None:
         Handler(lambda x: (held.append(frame.held_values()), x)[1], False, (), {}, (None,), (False,), False, info)
         for _ in range(2)
     ]
-    dispatcher = Dispatcher(SimpleNamespace(), Services())
-    frame = dispatcher.begin(table, handlers, 1, None, b"", (), 0, [(0, "x")], [])
+    dispatcher = Dispatcher(Current(), Services())
+    frame = begin(dispatcher, table, handlers, [(0, "x")], ())
     dispatcher.run(10)
     assert held == [1, 1]
 
@@ -129,8 +137,8 @@ def test_a_table_that_points_outside_itself_is_refused(arguments: Any) -> None:
 
 def test_indices_from_outside_are_checked() -> None:
     table = Table("f", 1, [[0]], [[0]], [[-1]], ())
-    dispatcher = Dispatcher(SimpleNamespace(), Services())
+    dispatcher = Dispatcher(Current(), Services())
     handler = Handler(lambda x: x, False, (), {}, (None,), (False,), False, SimpleNamespace(title="op"))
-    for seeds, starts in (([(1, "x")], []), ([(-1, "x")], []), ([], [1]), ([], [-1])):
+    for seeds, starts in (([(1, "x")], ()), ([(-1, "x")], ()), ([], (1,)), ([], (-1,))):
         with pytest.raises(IndexError):
-            dispatcher.begin(table, [handler], 1, None, b"", (), 0, seeds, starts)
+            begin(dispatcher, table, [handler], seeds, starts)

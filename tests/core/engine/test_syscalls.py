@@ -453,17 +453,37 @@ def test_a_peer_that_cannot_be_reached_cools_down_for_longer_each_time() -> None
             g.output("back", g.reply(sent, to=sent))
 
     node = bb.install(peer(0), [], bb.Compiler().compile(Ask()), ["Ask"])
-    waits = []
-    for n in range(4):
-        node.sent(peer(1), False, n)
-        (held,) = [s for s in node.poll(n).steps if isinstance(s, steps.Backpressure)]
-        waits.append(held.until - n)
+    both = {"x": ONE, "peers": bb.PeerList([peer(1), peer(2)])}
+
+    def ask(now: int) -> dict[Any, int]:
+        node.invoke("Ask", both, now)
+        return {step.peer: step.id for step in node.poll(now).steps if isinstance(step, steps.SendEnvelope)}
+
+    now, waits = 0, []
+    for _ in range(4):
+        node.sent(ask(now)[peer(1)], False, now)
+        (held,) = [step for step in node.poll(now).steps if isinstance(step, steps.Backpressure)]
+        assert held.peer == peer(1)
+        waits.append(held.until - now)
+        assert ask(held.until - 1).keys() == {peer(2)}
+        now = held.until
     assert all(10**7 << n <= w <= (10**7 << n) * 5 // 4 for n, w in enumerate(waits))
-    node.invoke("Ask", {"x": ONE, "peers": bb.PeerList([peer(1), peer(2)])}, 4)
-    assert [s.peer for s in node.poll(4).steps if isinstance(s, steps.SendEnvelope)] == [peer(2)]
-    node.sent(peer(1), True, 5)
-    node.invoke("Ask", {"x": ONE, "peers": bb.PeerList([peer(1), peer(2)])}, 5)
-    assert [s.peer for s in node.poll(5).steps if isinstance(s, steps.SendEnvelope)] == [peer(1), peer(2)]
+    node.sent(ask(now)[peer(1)], True, now)
+    node.poll(now)
+    assert ask(now).keys() == {peer(1), peer(2)}
+
+
+def test_an_outcome_counts_once_and_an_unknown_one_not_at_all() -> None:
+    class Tell(bb.Module):
+        def body(self, g: bb.Graph) -> None:
+            g.output("there", g.send(g.input("x", bb.f32[1]), to=g.input("peers", bb.types.PEER_LIST)))
+
+    node = bb.install(peer(0), [], bb.Compiler().compile(Tell()), ["Tell"])
+    node.invoke("Tell", {"x": ONE, "peers": bb.PeerList([peer(1)])}, 0)
+    (step,) = [found for found in node.poll(0).steps if isinstance(found, steps.SendEnvelope)]
+    for number in (step.id, step.id, 99):
+        node.sent(number, False, 0)
+    assert [type(found) for found in node.poll(0).steps] == [steps.Backpressure]
 
 
 def test_a_gate_that_nobody_enforces_is_refused() -> None:

@@ -1,0 +1,71 @@
+"""What a host may tell a Node, in one table by kind: how each is taken in. Snapshots and recordings hold the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from bb_core.engine.engine import Engine
+from bb_core.ids import ExecId, PeerId
+from bb_core.steps import Backpressure, Dropped
+
+Input = tuple[int, str, tuple[Any, ...]]
+"""When it came in nanoseconds, its kind, and what came with it."""
+
+
+def _receive(engine: Engine, data: Any, source: PeerId, observed: bytes | None) -> None:
+    if observed is not None:
+        engine.address_book.learn(source, (observed,))
+    engine.receive(data, source)
+
+
+def _drop(engine: Engine, source: PeerId, reason: str) -> None:
+    engine.steps.append(Dropped(source, reason))
+
+
+def _bootstrap(engine: Engine, target: str, exec_id: int, inputs: Mapping[str, Any]) -> None:
+    engine.bootstraps.begin(target, ExecId(exec_id), inputs)
+
+
+def _sent(engine: Engine, step_id: int, ok: bool) -> None:
+    handed = engine.outbox.take(step_id)
+    if handed is None:
+        return
+    until = engine.governor.sent(handed.peer, ok, engine.now)
+    if until:
+        engine.steps.append(Backpressure(handed.peer, until))
+
+
+def _allow_only(engine: Engine, peers: Sequence[PeerId] | None) -> None:
+    engine.governor.allow_only(peers)
+
+
+def unpacked(now: int, kind: str, arguments: Sequence[Any]) -> Input:
+    """Return an input as it was before it was packed: names are a tuple again.
+
+    Raises:
+        ValueError: its kind is not one that this release knows.
+    """
+    if kind not in TAKE:
+        raise ValueError(f"there is no input of the kind {kind!r}")
+    if kind == "invoke":
+        target, key, exec_id, values = arguments
+        return now, kind, (target, tuple(key), exec_id, values)
+    return now, kind, tuple(arguments)
+
+
+TAKE: Final[dict[str, Callable[..., None]]] = {
+    "receive": _receive,
+    "drop": _drop,
+    "invoke": Engine.begin_invoke,
+    "bootstrap": _bootstrap,
+    "lifecycle": Engine.fire_lifecycle,
+    "publish": Engine.publish,
+    "cancel": Engine.cancel,
+    "sent": _sent,
+    "add_peer": lambda engine, peer, addresses, name: engine.address_book.add(peer, addresses, name),
+    "drop_peer": lambda engine, peer: engine.address_book.forget(peer),
+    "block": lambda engine, peer: engine.governor.block(peer),
+    "unblock": lambda engine, peer: engine.governor.unblock(peer),
+    "allow_only": _allow_only,
+}
