@@ -9,8 +9,8 @@ Switches, read from the environment:
 import os
 import sys
 
+import numpy as np
 from Cython.Build import cythonize
-import numpy
 from setuptools import Extension, setup
 
 DEBUG = os.environ.get("BB_DEBUG") == "1"
@@ -44,7 +44,7 @@ def extensions() -> list[Extension]:
         Extension(
             name,
             [name.replace(".", "/") + ".pyx", *sources],
-            include_dirs=["csrc", numpy.get_include()],
+            include_dirs=["csrc", np.get_include()],
             extra_compile_args=compile_flags,
             extra_link_args=link_flags,
             define_macros=macros,

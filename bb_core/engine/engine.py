@@ -257,6 +257,7 @@ class Engine:
     def failed(self, frame: Frame, op: int, handler: Handler, error: BaseException) -> None:
         """Report an op that raised, or failed its Later; what watches for its failure runs."""
         self.report(frame, handler, error)
+        self.laters.drop()
         for value, watched in self.functions[frame.table.name][0].watches:
             if op in watched:
                 frame.write_late(value, TRIGGER)
@@ -276,7 +277,11 @@ class Engine:
             self.steps.append(OpFailed(target, info.op_type, info.slot, info.role, info.source, exec_id, blamed))
 
 
-_JUDGED: Final = {Health.UP: PeerUp, Health.SUSPECT: PeerSuspect, Health.DOWN: PeerDown}
+_JUDGED: Final[Mapping[Health, type[PeerUp | PeerSuspect | PeerDown]]] = {
+    Health.UP: PeerUp,
+    Health.SUSPECT: PeerSuspect,
+    Health.DOWN: PeerDown,
+}
 
 
 def _blame(title: str, error: BaseException) -> RoleError:

@@ -39,6 +39,8 @@ class Laters:
         """The deadline of a Later of a snapshot whose op is dispatched again; its old place among the timers."""
         self.thread = 0
         """The thread that polls; 0 between polls."""
+        self._fresh: list[Promised] = []
+        """Made by the op that runs, and not yet returned by it."""
 
     def enter(self) -> None:
         """Take the present thread for that of the poll."""
@@ -47,6 +49,7 @@ class Laters:
     def leave(self) -> None:
         """Say that the poll is over."""
         self.thread = 0
+        self.drop()
 
     def promise(self, promised: Promised, wait: int | None, title: str) -> Promised:
         """Take in a Later that an op has made, with its deadline in nanoseconds from now.
@@ -70,7 +73,15 @@ class Laters:
                 promised.timer, self.saved = self.saved, None
                 promised.timer.key = promised
                 self._engine.timers.put(promised.timer)
+        self._fresh.append(promised)
         return promised
+
+    def drop(self) -> None:
+        """Close the Laters that an op has made and did not return, since it raised or has answered at once."""
+        while self._fresh:
+            promised = self._fresh.pop(0)
+            if promised.is_open:
+                self._close(promised)
 
     def _states(self, slots: tuple[str, ...]) -> dict[str, Any] | None:
         try:
@@ -81,6 +92,7 @@ class Laters:
     def parked(self, promised: Promised) -> None:
         """Take in that the op's method has returned its Later."""
         self.open[promised.frame.exec_id, promised.op] = promised
+        self._fresh.remove(promised)
         if promised.missing is not None and promised.network:
             missing = tuple(promised.missing())
             for number in promised.frame.requests or ():
@@ -122,7 +134,7 @@ class Laters:
 
     def deadline(self, promised: Promised) -> None:
         """Do what a Later's deadline asks for."""
-        if not promised.is_open or promised.frame.ended:
+        if not promised.is_open:
             return
         engine, title = self._engine, promised.frame.handlers[promised.op].info.title
         if promised.on_deadline is not None:
@@ -139,11 +151,14 @@ class Laters:
     def cancel(self, frame: Frame) -> None:
         """Close the Laters of a Frame; what answers them afterwards is not heard."""
         for key in [k for k in self.open if k[0] == frame.exec_id]:
-            promised = self.open.pop(key)
-            promised.is_open = False
-            if promised.timer is not None:
-                self._engine.timers.cancel(promised.timer)
-            self._tell(promised)
+            self._close(self.open.pop(key))
+
+    def _close(self, promised: Promised) -> None:
+        """Nobody waits for it any more."""
+        promised.is_open = False
+        if promised.timer is not None:
+            self._engine.timers.cancel(promised.timer)
+        self._tell(promised)
 
     def _tell(self, promised: Promised) -> None:
         """Tell whoever works on an answer that nobody waits for it any more."""

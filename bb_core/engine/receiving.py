@@ -40,8 +40,7 @@ class Inbound:
 
 def receive(engine: Engine, data: Any, source: PeerId) -> None:
     """Take in the bytes of one Envelope from a peer that the transport has verified."""
-    is_quiet = engine.governor.is_quiet
-    if not is_quiet and not engine.governor.is_allowed(source):
+    if not engine.governor.is_quiet and not engine.governor.is_allowed(source):
         engine.steps.append(PeerBlocked(source))
         return
     try:
@@ -59,23 +58,10 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
         try:
             if fill.dest_suffix == _NOTICE:
                 _take_notice(engine, fill, source)
-                continue
-            export = _export(engine, fill)
-            arrival = arrived.setdefault((export.function, export.edge), _Arrival(index, export, source))
-            arrival.count += 1
-            key = (source.raw, inbound.kind, inbound.request, export.site)
-            if not is_quiet and not engine.governor.admits(source, export.gates, engine.now):
-                arrival.refused = True
-                continue
-            if keys.GATE_DEDUP in export.gates and key in engine.seen:
-                engine.steps.append(Dropped(source, "duplicate"))
-                continue
-            arrival.items.append(_value(fill, export))
-            arrival.values.append(export.value)
-            if (
-                keys.GATE_DEDUP in export.gates and inbound.request
-            ):  # without a request id, two arrivals cannot be told apart
-                engine.seen.add(key)
+            else:
+                export = _export(engine, fill)
+                arrival = arrived.setdefault((export.function, export.edge), _Arrival(index, export, source))
+                _take(engine, fill, export, inbound, arrival)
         except RemoteError as error:
             engine.steps.append(FillRejected(source, index, error))
     for (function, edge), arrival in arrived.items():
@@ -86,6 +72,24 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
         elif len(arrival.values) > 1:
             engine.begin_received(function, edge, inbound, arrival.values, arrival.items, charge)
             charge = 0  # the first Frame holds the bytes; the others end at about the same time
+
+
+def _take(engine: Engine, fill: Fill, export: Export, inbound: Inbound, arrival: _Arrival) -> None:
+    """Add one value to what an Envelope brings for an edge, if its gates let it through."""
+    source = inbound.source
+    arrival.count += 1
+    if not engine.governor.is_quiet and not engine.governor.admits(source, export.gates, engine.now):
+        arrival.refused = True
+        return
+    is_deduped = keys.GATE_DEDUP in export.gates
+    key = (source.raw, inbound.kind, inbound.request, export.site)
+    if is_deduped and key in engine.seen:
+        engine.steps.append(Dropped(source, "duplicate"))
+        return
+    arrival.items.append(_value(fill, export))
+    arrival.values.append(export.value)
+    if is_deduped and inbound.request:  # without a request id, two arrivals cannot be told apart
+        engine.seen.add(key)
 
 
 _NOTICE: Final = site_suffix(NOTICE_SITE)

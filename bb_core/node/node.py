@@ -280,7 +280,7 @@ class Node:
             engine.fire(due)
             left -= 1
             due = timers.due(now)
-        self._laters.thread = 0
+        self._laters.leave()
         return self._result(bool(dispatcher.has_work or ingress or (timers.heap and timers.due(now))))
 
     def _result(self, more: bool) -> PollResult:

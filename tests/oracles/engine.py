@@ -291,6 +291,7 @@ class PlainContext:
         made = PlainLater(self._node, self._frame, self._op, on_deadline, on_cancel)
         if deadline is not None:
             made.timer = self._node._set_timer(self.now + deadline, made)
+        self._node.fresh.append(made)
         return made
 
     def publish(self, kind: str) -> None:
@@ -298,7 +299,7 @@ class PlainContext:
 
 
 class Told:
-    """Random numbers are the engine's own affair: the oracle takes what it has drawn, and asks that they are numbers."""
+    """Random numbers are the engine's own affair: the oracle takes what it has drawn, and asks for numbers."""
 
     def __init__(self, told: Any) -> None:
         self._told = told
@@ -349,6 +350,7 @@ class PlainNode:
         self.last_exec = 0
         self.inputs: deque[tuple[int, Callable[[], None]]] = deque()
         self.answers: deque[tuple[PlainLater, Any, BaseException | None]] = deque()
+        self.fresh: list[PlainLater] = []
         self.timers: list[PlainTimer] = []
         """In the order in which they were set."""
         self.polling = False
@@ -570,12 +572,17 @@ class PlainNode:
             result = self._call(frame, op, given, told)
             if isinstance(result, PlainLater):
                 frame.open[op.index] = result
+                self.fresh.remove(result)
                 if result.early is not None:
                     self._settle(result, *result.early)
                 return
             self._write(frame, op, result)
         except Exception as error:  # a Concrete may raise anything
             self._failed(frame, op, error)
+        while self.fresh:  # made, and not returned
+            later = self.fresh.pop(0)
+            if later.is_open:
+                self._close(later)
         frame.ended.add(op.index)
         self._tidy(frame)
 
@@ -589,9 +596,9 @@ class PlainNode:
         role = self.roles[op.slot] if op.slot else ""
         self.events.append(("failed", frame.function.name, op.kind, op.slot, role, frame.exec_id, str(error)))
         for watch in frame.function.ops:
-            if watch.watches and watch.index in frame.entry and watch.outputs[0] not in frame.values:
-                if op.index in frame.function.upstream(watch.arguments[0]):
-                    frame.write(watch.outputs[0], TRIGGER)
+            waits = watch.watches and watch.index in frame.entry and watch.outputs[0] not in frame.values
+            if waits and op.index in frame.function.upstream(watch.arguments[0]):
+                frame.write(watch.outputs[0], TRIGGER)
 
     # --- Laters -------------------------------------------------------------------------------------------------------
 
@@ -772,6 +779,7 @@ def _outputs(op: PlainOp, result: Any) -> tuple[Any, ...]:
     results = (result,) if len(op.outputs) == 1 else result
     if not isinstance(results, tuple) or len(results) != len(op.outputs):
         raise TypeError("returned")
-    if any(isinstance(item, str) for item in results):
-        raise TypeError("returned a str")
+    for item in results:
+        if type(item) in (str, tuple):  # no port is declared as either, though a Composite is a tuple
+            raise TypeError(f"returned a {type(item).__name__}")
     return tuple(np.asarray(item) if isinstance(item, np.generic) else item for item in results)
