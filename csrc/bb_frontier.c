@@ -4,8 +4,12 @@ size_t bb_mark_written(const int32_t *at, const int32_t *consumers, int32_t valu
     size_t appended = 0;
     for (int32_t i = at[value]; i < at[value + 1]; i++) {
         const int32_t op = consumers[i];
+        if (need[op] <= 0) {
+            continue; /* one of its values was enough, and an earlier one has made it ready */
+        }
         need[op] -= 1;
         if (need[op] == 0) {
+            need[op] = -1 - value;
             ready[appended++] = op;
         }
     }

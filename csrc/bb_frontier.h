@@ -12,8 +12,9 @@
 #include <stdint.h>
 
 /* Record that `value` has been written: count down what each of its consumers still waits for, and append those that
- * wait for nothing more to `ready`, in order of their index. `ready` has room for every op of the function, since an op
- * becomes ready once in a Frame's life. Returns how many were appended. */
+ * wait for nothing more to `ready`, in order of their index. `need` of those becomes -1 - value: which one it was that
+ * made them ready. `ready` has room for every op of the function, since an op becomes ready once in a Frame's life.
+ * Returns how many were appended. */
 size_t bb_mark_written(const int32_t *at, const int32_t *consumers, int32_t value, int32_t *need, int32_t *ready);
 
 /* Record that one of a value's readers has run. Returns 1 when it was the last. */

@@ -102,6 +102,7 @@ cdef class Frame:
 
     cdef void _write(self, int32_t value, object item)
     cdef void _finish(self, int32_t op, Handler handler)
+    cdef int32_t _first_written(self, int32_t op) except -1
     cdef void _again(self, int32_t op)
 
 

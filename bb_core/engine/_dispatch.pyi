@@ -77,6 +77,7 @@ class Current:
     op: int
     handler: Handler
     def enter(self, frame: Frame, op: int) -> None: ...
+    def first_written(self) -> int: ...
 
 @final
 class Frame:

@@ -199,6 +199,10 @@ cdef class Current:
             raise IndexError(op)
         self.frame, self.op, self.handler = frame, op, frame.lane.handlers[op]
 
+    def first_written(self):
+        """Return which input made the op ready, where the first of them is enough."""
+        return self.frame._first_written(self.op)
+
 
 @cython.final
 cdef class Frame:
@@ -255,6 +259,17 @@ cdef class Frame:
         self.tail += <int32_t>bb_mark_written(
             table.consumer_at, table.consumers, value, self.need, self.ready + self.tail
         )
+
+    cdef int32_t _first_written(self, int32_t op) except -1:
+        """Return which input of an op made it ready: for an op that takes the first of its values."""
+        cdef int32_t first = self.table.input_at[op], last = self.table.input_at[op + 1]
+        cdef int32_t value = -1 - self.need[op]
+        cdef int32_t i, given
+        for i in range(first, last):
+            given = self.table.inputs[i]
+            if given >= 0 and (given == value or (value < 0 and self.values[given] is not None)):
+                return i - first
+        raise ValueError("no input of the op has been written")
 
     cdef void _again(self, int32_t op):
         """Make an op ready that was so before and did not run. It may stand no further than the array's end."""
@@ -771,7 +786,7 @@ cdef int _pulse(Dispatcher loop, Frame frame, Handler handler, int32_t op) excep
 
 cdef int _race(Dispatcher loop, Frame frame, Handler handler, int32_t op) except -1:
     _need(frame, handler, op, 1)
-    _give(frame, op, 0 if _input(frame, op, 0) is not None else 1, _TRIGGER)
+    _give(frame, op, frame._first_written(op), _TRIGGER)
     return 0
 
 

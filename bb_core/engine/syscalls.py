@@ -102,7 +102,7 @@ def _any(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
     group, services = info.attributes.get("group", ""), engine.services
 
     def first(ctx: OpContext, *values: Any) -> Any:
-        return next(v for v in values if v is not None) if services.latch(group) else None
+        return values[ctx.first_written()] if services.latch(group) else None
 
     return first
 

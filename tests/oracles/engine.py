@@ -575,6 +575,7 @@ class PlainNode:
                 self.fresh.remove(result)
                 if result.early is not None:
                     self._settle(result, *result.early)
+                self._tidy(frame)
                 return
             self._write(frame, op, result)
         except Exception as error:  # a Concrete may raise anything

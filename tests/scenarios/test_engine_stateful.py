@@ -350,7 +350,7 @@ def _size(p: Program, g: bb.Graph, r: Root, i: int, j: int) -> None:
 
 
 STEPS: Final[list[Play]] = [
-    tensor(lambda p, g, r, i, j: p.backend.add(g, r.tensor(i), np.float32(j), after=r.after(j))),
+    tensor(lambda p, g, r, i, j: p.backend.add(g, g.cast(r.tensor(i), bb.f32), np.float32(j), after=r.after(j))),
     tensor(lambda p, g, r, i, j: p.backend.neg(g, r.tensor(i))),
     trigger(lambda p, g, r, i, j: p.model(j).load_parameters(g, r.tensor(i), after=r.after(j))),
     tensor(lambda p, g, r, i, j: p.model(j).params(g, after=r.trigger(i))),
