@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bb_core.commands.compile import compile_program
+from bb_core.commands.explain import explain_snapshot
 from bb_core.commands.inspect import inspect_program
+from bb_core.commands.replay import replay_recording
 from bb_core.commands.showing import show
 from bb_core.errors import BBError, PluginError
 from bb_core.plugins import installed_plugins
@@ -30,6 +32,8 @@ def application() -> typer.Typer:
     )
     app.command("compile")(compile_program)
     app.command("inspect")(inspect_program)
+    app.command("explain")(explain_snapshot)
+    app.command("replay")(replay_recording)
     app.command("plugins")(plugins)
     app.command("version")(version)
     for title, error in installed_plugins().add_commands(app):

@@ -7,11 +7,11 @@ import importlib.util
 import inspect
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
@@ -19,8 +19,13 @@ from bb_core import keys
 from bb_core.compiler import Compiler
 from bb_core.dsl.module import Module
 from bb_core.errors import LoadError, UsageError, did_you_mean
+from bb_core.ids import PeerId
 from bb_core.ir.proto import metadata
 from bb_core.registry import Use, use
+
+if TYPE_CHECKING:
+    from bb_core.node import Node
+    from bb_core.node.snapshots import Header
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,43 @@ def load(what: str) -> Loaded:
         ]
         raise LoadError(f"{place} has no {name!r}", hint=did_you_mean(name, modules))
     return Loaded(_program(found, what), dict(getattr(module, "bindings", {})))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file that the user has named.
+
+    Raises:
+        LoadError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise LoadError(f"{str(path)!r} cannot be read: {error.strerror}", expected="a file") from error
+
+
+def load_node(what: str, header: Header) -> Callable[[], Node]:
+    """Load what installs a Node: a function of the user's, or an artefact, for the peer and targets of a snapshot.
+
+    Raises:
+        LoadError: there is no such file or name.
+    """
+    from bb_core.node import Node, install
+
+    place, colon, name = what.rpartition(":")
+    if what.endswith(".onnx") or not colon:
+        model = _model(Path(what))
+        return lambda: install(PeerId.parse(header.peer), [], model, header.targets)
+    make = getattr(_import(place), name, None)
+    if not callable(make):
+        raise LoadError(f"{place} has no function {name!r}", expected="one without arguments that installs the Node")
+
+    def made() -> Node:
+        node = make()
+        if not isinstance(node, Node):
+            raise LoadError(f"{what} returned a {type(node).__name__}", expected="a Node, from bb.install")
+        return node
+
+    return made
 
 
 def compiler_for(loaded: Loaded, bind: Iterable[str], options: Iterable[str]) -> Compiler:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from bb_core.errors import RoleError
 from bb_core.ids import PeerId
@@ -27,6 +27,15 @@ class AddressBook:
     def __init__(self) -> None:
         self._peers: dict[PeerId, KnownPeer] = {}
         self._sorted: dict[str | None, tuple[PeerId, ...]] = {}
+
+    def state(self) -> list[list[Any]]:
+        """Return what is known, in the order in which it was learnt, as plain data."""
+        return [[peer.raw, list(known.addresses), known.peer_class] for peer, known in self._peers.items()]
+
+    def load(self, state: list[list[Any]]) -> None:
+        """Take over a state."""
+        self._peers = {PeerId(raw): KnownPeer(tuple(addresses), name) for raw, addresses, name in state}
+        self._sorted.clear()
 
     def add(self, peer: PeerId, addresses: Sequence[bytes], peer_class: str) -> None:
         """Add a peer, or replace what was known of it."""

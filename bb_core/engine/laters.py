@@ -92,7 +92,8 @@ class Laters:
     def parked(self, promised: Promised) -> None:
         """Take in that the op's method has returned its Later."""
         self.open[promised.frame.exec_id, promised.op] = promised
-        self._fresh.remove(promised)
+        if promised in self._fresh:
+            self._fresh.remove(promised)
         if promised.missing is not None and promised.network:
             missing = tuple(promised.missing())
             for number in promised.frame.requests or ():

@@ -104,6 +104,19 @@ def entries(log: bytes) -> Iterator[list[Any]]:
         raise RecordingError("the bytes are no recording", expected="what Node.record has written")
 
 
+def first_snapshot(log: bytes) -> bytes:
+    """Return the snapshot with which a recording begins.
+
+    Raises:
+        RecordingError: as `entries`; or it is cut short within its first entry.
+    """
+    for entry in entries(log):
+        if entry[0] == "begin":
+            snapshot: bytes = entry[4]
+            return snapshot
+    raise RecordingError("the recording is cut short before its first entry ends")
+
+
 def _entry(raw: bytes, blobs: dict[bytes, bytes], number: int) -> list[Any]:
     try:
         entry = unpack(raw, blobs)

@@ -22,9 +22,9 @@ from bb_core.steps import Step
 from tests.oracles.engine import Event, Order, PlainNode
 from tests.support import NumpyBackend, peer
 
-SNAPSHOTS: Final = False
+SNAPSHOTS: Final = True
 """Whether a run restores Nodes, from whole snapshots and from increments."""
-RECORDING: Final = False
+RECORDING: Final = True
 """Whether a run is recorded, and replayed at its end."""
 
 SECOND: Final = 10**9
