@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bb_core.errors import RoleError
+from bb_core.errors import BBError, RoleError
 from bb_core.ids import PeerId
 from bb_core.values import TRIGGER, PeerList, Record, Trigger
 
@@ -77,7 +77,16 @@ class Promised:
         """End the op's branch; the Node reports the error as a Step."""
         if self.is_open:
             self.is_open = False
-            self._laters.post(self, None, error)
+            self._laters.post(self, None, blame(self.frame.handlers[self.op].info.title, error))
+
+
+def blame(title: str, error: BaseException) -> BBError:
+    """Return an error of ours for whatever an op has raised, or failed its Later with."""
+    if isinstance(error, BBError):
+        return error
+    blamed = RoleError(f"{title} raised {type(error).__name__}: {error}")
+    blamed.__cause__ = error
+    return blamed
 
 
 def checked(result: Any, handler: Handler) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from bb_core.engine import receiving
 from bb_core.engine.address_book import AddressBook
+from bb_core.engine.answers import blame
 from bb_core.engine.backpressure import Overload
 from bb_core.engine.bootstraps import Bootstraps
 from bb_core.engine.context import OpContext
@@ -26,7 +27,7 @@ from bb_core.engine.requests import RESPONSE, Requests
 from bb_core.engine.rtt import RoundTrips
 from bb_core.engine.services import Services
 from bb_core.engine.timers import Timer, Timers
-from bb_core.errors import BBError, QuorumNotReached, RoleError
+from bb_core.errors import QuorumNotReached
 from bb_core.ids import ExecId, PeerId
 from bb_core.ir.entries import BOOTSTRAP
 from bb_core.ir.naming import bootstrap_name
@@ -266,7 +267,7 @@ class Engine:
     def report(self, frame: Frame, handler: Handler, error: BaseException) -> None:
         """Add the Step of a failure."""
         info = handler.info
-        blamed = error if isinstance(error, BBError) else _blame(info.title, error)
+        blamed = blame(info.title, error)
         target, exec_id = frame.table.name, ExecId(frame.exec_id)
         if self.dispatcher.observer is not None:
             self.dispatcher.observer.op_failed(frame, handler, blamed)
@@ -282,9 +283,3 @@ _JUDGED: Final[Mapping[Health, type[PeerUp | PeerSuspect | PeerDown]]] = {
     Health.SUSPECT: PeerSuspect,
     Health.DOWN: PeerDown,
 }
-
-
-def _blame(title: str, error: BaseException) -> RoleError:
-    blamed = RoleError(f"{title} raised {type(error).__name__}: {error}")
-    blamed.__cause__ = error
-    return blamed
