@@ -175,6 +175,7 @@ def _poll(found: Replay, trace: _Trace, entry: list[Any]) -> None:
         if step is None or [type(step).__name__, digest(step)] != [theirs[0], theirs[2]]:
             ours = "" if step is None else f"{type(step).__name__} {title(step)}"
             was = f"{theirs[0]} {theirs[1]}".strip()
+            ours += ", with other contents" if ours == was else ""
             found.divergence = Divergence(found.steps + 1, now, was, ours, trace.op_of(index))
             return
         found.steps += 1
