@@ -49,7 +49,8 @@ class Laters:
     def leave(self) -> None:
         """Say that the poll is over."""
         self.thread = 0
-        self.drop()
+        if self._fresh:
+            self.drop()
 
     def promise(self, promised: Promised, wait: int | None, title: str) -> Promised:
         """Take in a Later that an op has made, with its deadline in nanoseconds from now.

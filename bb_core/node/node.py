@@ -30,7 +30,7 @@ _AT_ONCE: Final = frozenset({"add_peer", "drop_peer", "block", "unblock", "allow
 """Inputs that change no Frame, and are not kept for the next poll."""
 
 
-class PollResult(Struct, frozen=True):
+class PollResult(Struct, frozen=True, gc=False):
     """What one poll gave.
 
     Attributes:
@@ -145,8 +145,14 @@ class Node:
                 values[i] = _read_only(value)
         if len(self._ingress) >= self._most_ingress:
             raise IngressFull(f"{len(self._ingress)} inputs wait", hint="poll first, or raise NodeConfig.ingress")
-        exec_id = self._engine.next_exec()
-        self._put("invoke", now, (target, key, exec_id, values))
+        engine = self._engine
+        engine.frames += 1  # as next_exec and _put, without two calls
+        exec_id = ExecId(engine.frames)
+        if now > self._now:
+            engine.now = self._now = now
+        self._ingress.append((self._now, "invoke", (target, key, exec_id, values)))
+        if self._recorder is not None:
+            self._recorder.taken_in(self._ingress[-1])
         return exec_id
 
     def bootstrap(self, target: str, inputs: Mapping[str, Any], now: int) -> ExecId:
@@ -261,12 +267,19 @@ class Node:
             self._wake_up()
         due = timers.due(now) if timers.heap else None
         if due is None and not ingress and not dispatcher.has_work:
-            return self._result(False)
-        self._laters.thread = get_ident()
+            if dispatcher.steps or self._is_watched:
+                return self._result(False)
+            timer = timers.next() if timers.heap else None
+            return PollResult([], None if timer is None else timer.when, False)
+        laters = self._laters
+        laters.thread = get_ident()
         left = self._config.op_budget
         while True:
             while ingress and (due is None or ingress[0][0] <= due.when):  # what came before a deadline counts
-                self._take_in()
+                _, kind, arguments = ingress.popleft()
+                if kind == "receive":
+                    self._ingress_bytes -= len(arguments[0])
+                TAKE[kind](engine, *arguments)
             if dispatcher.has_work:
                 left -= dispatcher.run(left)
             if left <= 0:
@@ -280,16 +293,15 @@ class Node:
             engine.fire(due)
             left -= 1
             due = timers.due(now)
-        self._laters.leave()
-        return self._result(bool(dispatcher.has_work or ingress or (timers.heap and timers.due(now))))
+        laters.leave()
+        return self._result(bool(left <= 0 and (dispatcher.has_work or ingress or (timers.heap and timers.due(now)))))
 
     def _result(self, more: bool) -> PollResult:
         dispatcher = self._dispatcher
         steps = dispatcher.steps
         if more:
             steps.append(BudgetSpent(self._config.op_budget))
-        if steps:
-            dispatcher.steps = []
+        dispatcher.steps = []
         if dispatcher.observer is not None:
             dispatcher.observer.polled(self._now, steps)
         if self._recorder is not None:
@@ -308,13 +320,6 @@ class Node:
         engine.laters.leave()
         if self._recorder is not None:
             self._recorder.answered(self._now, answers)
-
-    def _take_in(self) -> None:
-        """Take in what arrived first."""
-        _, kind, arguments = self._ingress.popleft()
-        if kind == "receive":
-            self._ingress_bytes -= len(arguments[0])
-        TAKE[kind](self._engine, *arguments)
 
     # --- what it says of itself ---------------------------------------------------------------------------------------
 
@@ -376,6 +381,7 @@ class Node:
 
     def _watch(self) -> None:
         self._dispatcher.observer = Watch(self._observers, self._dispatcher) if self._observers else None
+        self._is_watched = bool(self._observers or self._recorder is not None)
 
     # --- kept and repeated --------------------------------------------------------------------------------------------
 
@@ -424,6 +430,7 @@ class Node:
             write: Is given the log in pieces, such as a file's `write`. It begins with a snapshot.
         """
         self._recorder = None if write is None else Recorder(write, self.snapshot(), self._config.op_budget)
+        self._watch()
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
