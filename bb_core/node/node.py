@@ -252,7 +252,7 @@ class Node:
 
     # --- polling ------------------------------------------------------------------------------------------------------
 
-    def poll(self, now: int) -> PollResult:
+    def poll(self, now: int) -> PollResult:  # noqa: C901  # runs for every Envelope: each phase as a method costs a call
         """Do what can be done at a time.
 
         Args:

@@ -1,0 +1,1 @@
+"""Observers of Nodes, behind extras."""
