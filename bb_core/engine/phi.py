@@ -140,8 +140,8 @@ class FailureDetector:
         self._most = most
         self._watches: dict[bytes, _Watch] = {}
         self._idle: dict[bytes, None] = {}  # of whom nothing is expected, the longest first
-        self._heap: list[tuple[int, bytes]] = []
-        self._recovered: list[PeerId] = []
+        self.heap: list[tuple[int, bytes]] = []
+        self.recovered: list[PeerId] = []
 
     def __len__(self) -> int:
         """How many peers are remembered."""
@@ -185,7 +185,7 @@ class FailureDetector:
             watch.learn(silence, self._floor)
         if watch.health is not _UP:
             watch.health = _UP
-            self._recovered.append(peer)
+            self.recovered.append(peer)
         if watch.expected and (watch.key is None or watch.key > now + watch.patience):
             self._schedule(watch)
 
@@ -208,22 +208,17 @@ class FailureDetector:
         Those who were heard again come first, in that order; then those who have become suspect or down, by when they
         did, and by id among equals. Who passed both limits since the last call is down.
         """
-        changed = [(peer, Health.UP) for peer in self._recovered]
-        self._recovered.clear()
+        changed = [(peer, Health.UP) for peer in self.recovered]
+        self.recovered.clear()
         while (watch := self._next()) is not None and watch.key is not None and watch.key <= now:
             is_down = now - watch.since > _silence(watch.typical, DOWN)
             watch.health = Health.DOWN if is_down else Health.SUSPECT
             changed.append((watch.peer, watch.health))
         return changed
 
-    @property
-    def is_watching(self) -> bool:
-        """Whether `changes` or `next_change` may have something to say."""
-        return bool(self._heap or self._recovered)
-
     def next_change(self, now: int) -> int | None:
         """Return the time at which `changes` has something to say if nobody is heard until then; None for never."""
-        if self._recovered:
+        if self.recovered:
             return now
         watch = self._next()
         return None if watch is None or watch.key is None else max(watch.key, now)
@@ -245,14 +240,14 @@ class FailureDetector:
         if due is None or (watch.key is not None and watch.key <= due):
             return
         watch.key = due
-        heapq.heappush(self._heap, (due, watch.peer.raw))
-        if len(self._heap) > 2 * len(self._watches) + _SPARE:
-            self._heap = [(w.key, raw) for raw, w in self._watches.items() if w.key is not None]
-            heapq.heapify(self._heap)
+        heapq.heappush(self.heap, (due, watch.peer.raw))
+        if len(self.heap) > 2 * len(self._watches) + _SPARE:
+            self.heap = [(w.key, raw) for raw, w in self._watches.items() if w.key is not None]
+            heapq.heapify(self.heap)
 
     def _next(self) -> _Watch | None:
         """Return the peer that is due first, and its key is when. Puts right what stands before it in the heap."""
-        heap = self._heap
+        heap = self.heap
         while heap:
             key, raw = heap[0]
             watch = self._watches.get(raw)
@@ -275,18 +270,18 @@ class FailureDetector:
         watched = sorted(raw for raw, watch in self._watches.items() if watch.expected)
         return {
             "peers": [_plain(raw, self._watches[raw]) for raw in (*watched, *self._idle)],
-            "recovered": [peer.raw for peer in self._recovered],
+            "recovered": [peer.raw for peer in self.recovered],
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over a state."""
         self._watches = {raw: _watch(raw, numbers, health) for raw, numbers, health in state["peers"]}
         self._idle = {raw: None for raw, watch in self._watches.items() if not watch.expected}
-        self._heap = []
+        self.heap = []
         for watch in self._watches.values():
             watch.judge(self._floor)
             self._schedule(watch)
-        self._recovered = [PeerId(raw) for raw in state["recovered"]]
+        self.recovered = [PeerId(raw) for raw in state["recovered"]]
 
 
 def _plain(raw: bytes, watch: _Watch) -> list[Any]:

@@ -267,7 +267,7 @@ class Node:
             self._wake_up()
         due = timers.due(now) if timers.heap else None
         if due is None and not ingress and not dispatcher.has_work:
-            if dispatcher.steps or self._is_watched:
+            if dispatcher.steps or self._is_watched or engine.health.heap or engine.health.recovered:
                 return self._result(False)
             timer = timers.next() if timers.heap else None
             return PollResult([], None if timer is None else timer.when, False)
@@ -297,7 +297,9 @@ class Node:
         return self._result(bool(left <= 0 and (dispatcher.has_work or ingress or (timers.heap and timers.due(now)))))
 
     def _result(self, more: bool) -> PollResult:
-        dispatcher = self._dispatcher
+        dispatcher, health = self._dispatcher, self._engine.health
+        if health.heap or health.recovered:
+            self._engine.judge()
         steps = dispatcher.steps
         if more:
             steps.append(BudgetSpent(self._config.op_budget))
@@ -308,7 +310,11 @@ class Node:
             self._recorder.polled(self._now, steps)
         timers = self._engine.timers
         timer = timers.next() if timers.heap else None
-        return PollResult(steps, None if timer is None else timer.when, more)
+        wakeup = None if timer is None else timer.when
+        if health.heap:
+            change = health.next_change(self._now)
+            wakeup = change if wakeup is None or (change is not None and change < wakeup) else wakeup
+        return PollResult(steps, wakeup, more)
 
     def _wake_up(self) -> None:
         """Begin the first poll, and take in what Laters have been answered since the last."""
@@ -326,6 +332,9 @@ class Node:
     def explain_wakeup(self) -> str:
         """Say why `next_wakeup` is what it is."""
         timer: Timer | None = self._engine.timers.next()
+        change = self._engine.health.next_change(self._now)
+        if change is not None and (timer is None or change < timer.when):
+            return f"a peer that has been silent is judged at {change} ns"
         return "only input can wake this Node" if timer is None else f"{timer.reason} at {timer.when} ns"
 
     def explain(self) -> list[Waiting]:

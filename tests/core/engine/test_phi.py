@@ -309,7 +309,7 @@ def test_a_long_life_does_not_fill_the_heap() -> None:
         detector.heard(peer, now)
         detector.release(peer, now)
     assert len(detector) == 4
-    assert len(detector._heap) <= 2 * 4 + 64
+    assert len(detector.heap) <= 2 * 4 + 64
 
 
 # --- any history ------------------------------------------------------------------------------------------------------
