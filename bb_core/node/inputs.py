@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from bb_core.engine.backpressure import Cause
 from bb_core.engine.engine import Engine
+from bb_core.engine.sending import send_notice
 from bb_core.ids import ExecId, PeerId
 from bb_core.steps import Backpressure, Dropped
 
@@ -21,6 +23,10 @@ def _receive(engine: Engine, data: Any, source: PeerId, observed: bytes | None) 
 
 def _drop(engine: Engine, source: PeerId, reason: str) -> None:
     engine.steps.append(Dropped(source, reason))
+
+
+def _notify(engine: Engine, source: PeerId, wait: int, cause: str) -> None:
+    send_notice(engine, source, wait, Cause(cause))
 
 
 def _bootstrap(engine: Engine, target: str, exec_id: int, inputs: Mapping[str, Any]) -> None:
@@ -57,6 +63,7 @@ def unpacked(now: int, kind: str, arguments: Sequence[Any]) -> Input:
 TAKE: Final[dict[str, Callable[..., None]]] = {
     "receive": _receive,
     "drop": _drop,
+    "notify": _notify,
     "invoke": Engine.begin_invoke,
     "bootstrap": _bootstrap,
     "lifecycle": Engine.fire_lifecycle,

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from msgspec import Struct
 
+from bb_core.engine.backpressure import Action, Cause
 from bb_core.engine.bootstraps import BootstrapStatus
 from bb_core.engine.engine import Engine
 from bb_core.engine.explaining import Waiting, explain
@@ -103,6 +104,9 @@ class Node:
     def receive(self, data: Any, now: int, *, source: PeerId, observed: bytes | None = None) -> None:
         """Take in the bytes of one Envelope. When too much waits already, they are dropped with a Step.
 
+        From three quarters of that on, who sends is asked to wait. A peer that was asked three times and sends on is
+        not heard until less than half is left, or for half a minute; what it sends meanwhile gives no Step.
+
         Args:
             data: Any buffer; it is read in the next poll and must not change.
             now: Time in nanoseconds.
@@ -113,8 +117,19 @@ class Node:
         if len(self._ingress) >= self._config.ingress or waiting + len(data) > self._config.ingress_bytes:
             self._put("drop", now, (source, "the Node has too much to take in"))
             return
-        self._ingress_bytes += len(data)
-        self._put("receive", now, (data, source, observed))
+        if self._admits(source, waiting + len(data), max(now, self._now)):
+            self._ingress_bytes += len(data)
+            self._put("receive", now, (data, source, observed))
+
+    def _admits(self, source: PeerId, held: int, now: int) -> bool:
+        """Whether a peer is heard, while so many bytes are held with what it has sent; it may be told to wait."""
+        cause, load, capacity = Cause.QUEUE, len(self._ingress) + 1, self._config.ingress
+        if held * capacity > load * self._config.ingress_bytes:
+            cause, load, capacity = Cause.BYTES, held, self._config.ingress_bytes
+        verdict = self._engine.overload.observe(source, load, capacity, now)
+        if verdict.action is Action.NOTIFY:
+            self._put("notify", now, (source, verdict.min_backoff_ns, cause.value))
+        return verdict.is_admitted
 
     def invoke(self, target: str, inputs: Mapping[str, Any], now: int) -> ExecId:
         """Begin one execution of a target.

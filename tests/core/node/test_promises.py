@@ -13,6 +13,7 @@ from bb_core.errors import IngressFull, NotExported
 from bb_core.ids import component_id
 from bb_core.steps import (
     AppEvent,
+    Backpressure,
     EnvelopeRejected,
     FillRejected,
     OpFailed,
@@ -205,6 +206,26 @@ def test_an_op_of_a_component_cannot_be_called_from_outside() -> None:
     assert isinstance(step.error, NotExported)
     assert node.is_idle
     assert not [step for step in play(node, clients, 2) if isinstance(step, OpFailed | EnvelopeRejected)]
+
+
+def test_who_sends_too_much_is_asked_to_wait_then_not_heard_and_heard_again_when_there_is_room() -> None:
+    _, clients = coordinator()
+    artefact = bb.Compiler().bind(AVERAGING).compile(Averaging())
+    node = bb.install(peer(0), [], artefact, ["Averaging"], options=bb.NodeConfig(ingress=8))
+    asked: list[bytes] = []
+    for second, heard in ((0, 7), (1, 7), (3, 6)):  # a notice asks for a second, the next for two; then comes silence
+        for _ in range(5):
+            node.receive(b"rubbish", second * SECOND, source=peer(2))
+        node.receive(b"rubbish", second * SECOND, source=peer(1))
+        node.receive(b"more", second * SECOND, source=peer(1))
+        steps = node.poll(second * SECOND).steps
+        asked += [step.data for step in steps if isinstance(step, SendEnvelope) and step.peer == peer(1)]
+        assert len([step for step in steps if isinstance(step, EnvelopeRejected)]) == heard
+    assert len(asked) == 3
+    clients[peer(1)].receive(asked[0], 0, source=node.peer_id)
+    assert clients[peer(1)].poll(0).steps == [Backpressure(node.peer_id, SECOND)]
+    node.receive(b"rubbish", 4 * SECOND, source=peer(1))
+    assert [type(step) for step in node.poll(4 * SECOND).steps] == [EnvelopeRejected]
 
 
 @pytest.mark.slow
