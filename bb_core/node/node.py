@@ -74,6 +74,7 @@ class Node:
         self._dispatcher = engine.dispatcher
         self._timers = engine.timers
         self._laters = engine.laters
+        self._health = engine.health
         self._laters.wake = self._config.wake
         self._watch()
 
@@ -282,7 +283,7 @@ class Node:
             self._wake_up()
         due = timers.due(now) if timers.heap else None
         if due is None and not ingress and not dispatcher.has_work:
-            if dispatcher.steps or self._is_watched or engine.health.heap or engine.health.recovered:
+            if dispatcher.steps or self._is_watched or self._health.heap or self._health.recovered:
                 return self._result(False)
             timer = timers.next() if timers.heap else None
             return PollResult([], None if timer is None else timer.when, False)
@@ -312,7 +313,7 @@ class Node:
         return self._result(bool(left <= 0 and (dispatcher.has_work or ingress or (timers.heap and timers.due(now)))))
 
     def _result(self, more: bool) -> PollResult:
-        dispatcher, health = self._dispatcher, self._engine.health
+        dispatcher, health = self._dispatcher, self._health
         if health.heap or health.recovered:
             self._engine.judge()
         steps = dispatcher.steps
