@@ -166,7 +166,9 @@ class Overload:
                 return
             del self._silent[raw]
             self._senders[raw] = _Sender(self._notices - 1, min(now, until))
-            self._recovered.append(raw)
+            if raw not in self._recovered:  # nobody may ask who has recovered: then it must not grow
+                self._recovered.append(raw)
+                del self._recovered[: -self._most]
 
     def _notify(self, raw: bytes, now: int) -> Verdict:
         sender = self._senders.get(raw)

@@ -236,3 +236,15 @@ def test_nobody_is_silenced_for_longer_than_the_longest_silence(events: list[tup
     assert when is None or now <= when <= now + RECOVERY
     overload.recovered(now + RECOVERY)
     assert not any(overload.is_silent(PeerId.from_int(number)) for number in range(4))
+
+
+def test_who_has_recovered_is_remembered_once_though_nobody_asks() -> None:
+    overload = Overload()
+    sender = PeerId.from_int(1)
+    for cycle in range(50):
+        now = cycle * 100 * SECOND
+        for at in (0, 1, 3):
+            overload.observe(sender, 9, 10, now + at * SECOND)
+        assert overload.is_silent(sender)
+        overload.relieve(0, 10, now + 4 * SECOND)
+    assert len(overload.state()["recovered"]) == 1
