@@ -18,7 +18,7 @@ import onnx
 from bb_core import keys
 from bb_core.compiler import Compiler
 from bb_core.dsl.module import Module
-from bb_core.errors import LoadError, UsageError, did_you_mean
+from bb_core.errors import LoadError, UnknownConcrete, UsageError, did_you_mean
 from bb_core.ids import PeerId
 from bb_core.ir.proto import metadata
 from bb_core.registry import Use, use
@@ -84,12 +84,12 @@ def load_node(what: str, header: Header) -> Callable[[], Node]:
     Raises:
         LoadError: there is no such file or name.
     """
-    from bb_core.node import Node, install
+    from bb_core.node import Node
 
     place, colon, name = what.rpartition(":")
     if what.endswith(".onnx") or not colon:
         model = _model(Path(what))
-        return lambda: install(PeerId.parse(header.peer), [], model, header.targets)
+        return lambda: _installed(model, header)
     make = getattr(_import(place), name, None)
     if not callable(make):
         raise LoadError(f"{place} has no function {name!r}", expected="one without arguments that installs the Node")
@@ -101,6 +101,16 @@ def load_node(what: str, header: Header) -> Callable[[], Node]:
         return node
 
     return made
+
+
+def _installed(model: onnx.ModelProto, header: Header) -> Node:
+    from bb_core.node import install
+
+    try:
+        return install(PeerId.parse(header.peer), [], model, header.targets)
+    except UnknownConcrete as error:
+        hint = "if it is in a file of yours, name a function there that installs the Node: app.py:make_node"
+        raise UnknownConcrete(error.message, hint=hint) from error
 
 
 def compiler_for(loaded: Loaded, bind: Iterable[str], options: Iterable[str]) -> Compiler:
