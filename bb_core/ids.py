@@ -22,6 +22,9 @@ ComponentId = NewType("ComponentId", int)
 
 _IDENTITY = 0x00
 _MAX_DIGEST = 64
+_ED25519_LENGTH = 32
+_ED25519 = bytes((_IDENTITY, 36, 0x08, 0x01, 0x12, _ED25519_LENGTH))
+"""Before the key: a multihash of 36 bytes, which are a protobuf message (key type 1, then the key's bytes)."""
 
 
 @total_ordering
@@ -46,6 +49,27 @@ class PeerId:
     def from_int(cls, number: int) -> PeerId:
         """Make a readable id for tests and simulations: the identity multihash of eight big-endian bytes."""
         return cls(bytes((_IDENTITY, 8)) + number.to_bytes(8, "big"))
+
+    @classmethod
+    def from_ed25519(cls, public_key: bytes) -> PeerId:
+        """Make the id of whoever holds an Ed25519 key: the identity multihash of the key, as libp2p writes keys.
+
+        Args:
+            public_key: The raw key, 32 bytes.
+
+        Source: libp2p specs, peer-ids/peer-ids.md.
+        """
+        if len(public_key) != _ED25519_LENGTH:
+            raise AddressError(
+                f"an Ed25519 public key has {len(public_key)} bytes", expected=f"{_ED25519_LENGTH}, in raw form"
+            )
+        return cls(_ED25519 + bytes(public_key))
+
+    @property
+    def ed25519(self) -> bytes | None:
+        """The Ed25519 public key that this id is made of, 32 bytes; None for ids of other kinds."""
+        is_key = self.raw.startswith(_ED25519) and len(self.raw) == len(_ED25519) + _ED25519_LENGTH
+        return self.raw[len(_ED25519) :] if is_key else None
 
     @classmethod
     def parse(cls, text: str) -> PeerId:

@@ -123,7 +123,7 @@ class OpContext(Current):
         return self._engine.components[paths[slot]]
 
     def peers(self, peer_class: str | None = None) -> Sequence[PeerId]:
-        return self._engine.address_book.peers(peer_class)
+        return self._engine.address_book.peers(peer_class, self._engine.now)
 
     def later(
         self,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bb_core import keys
+from bb_core.engine.address_book import Origin
 from bb_core.engine.backpressure import NOTICE_SITE, read_notice
 from bb_core.engine.program import Export
 from bb_core.engine.requests import RESPONSE
@@ -49,7 +50,8 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
     except RemoteError as error:
         engine.steps.append(EnvelopeRejected(source, error))
         return
-    engine.address_book.learn(source, envelope.src_peer_addresses)
+    if envelope.src_peer_addresses:
+        engine.address_book.learn(source, envelope.src_peer_addresses, Origin.CLAIMED, engine.now)
     inbound = Inbound(source, envelope.kind, envelope.request)
     engine.heard(source, envelope.kind, envelope.request)
     arrived: dict[tuple[str, str], _Arrival] = {}

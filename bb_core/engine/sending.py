@@ -74,7 +74,8 @@ def _admitted(engine: Engine, peers: tuple[PeerId, ...], gates: frozenset[str]) 
 def _emit(
     engine: Engine, peers: tuple[PeerId, ...], fills: tuple[Fill, ...], kind: int, number: int, delivery: int
 ) -> None:
-    destination = (engine.address_book.addresses(peers[0]) or (_p2p_address(peers[0]),)) if len(peers) == 1 else ()
+    book, now = engine.address_book, engine.now
+    destination = (book.addresses(peers[0], now) or (_p2p_address(peers[0]),)) if len(peers) == 1 else ()
     data = encode(
         Envelope(
             dest_peer_addresses=destination,
@@ -85,9 +86,9 @@ def _emit(
             src_peer_addresses=engine.addresses,
         )
     )
-    request, until = number if kind == REQUEST else 0, engine.now + delivery
+    request, until = number if kind == REQUEST else 0, now + delivery
     for peer in peers:
-        addresses = engine.address_book.addresses(peer)
+        addresses = book.addresses(peer, now)
         step = engine.outbox.add(Handed(peer, request, addresses[0] if addresses else b""))
         engine.steps.append(SendEnvelope(step, peer, addresses, data, until))
 

@@ -221,14 +221,14 @@ def _insert(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
         many = addresses if isinstance(addresses, AddressList) else (addresses,)
         if not many:
             raise RoleError(f"{info.title} was given no address of {peer}", expected="at least one")
-        engine.address_book.insert(peer, tuple(a.to_bytes() for a in many))
+        engine.address_book.insert(peer, tuple(a.to_bytes() for a in many), engine.now)
 
     return insert
 
 
 def _lookup(engine: Engine, function: FunctionProgram, info: OpInfo) -> Body:
     def lookup(ctx: OpContext, peer: PeerId) -> AddressList:
-        found = engine.address_book.addresses(peer)
+        found = engine.address_book.addresses(peer, engine.now)
         if not found:
             raise RoleError(f"no address of {peer} is known")
         return AddressList(Address.from_bytes(a) for a in found)

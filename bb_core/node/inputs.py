@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from bb_core.engine.address_book import Origin
 from bb_core.engine.backpressure import Cause
 from bb_core.engine.engine import Engine
 from bb_core.engine.sending import send_notice
@@ -17,7 +18,7 @@ Input = tuple[int, str, tuple[Any, ...]]
 
 def _receive(engine: Engine, data: Any, source: PeerId, observed: bytes | None) -> None:
     if observed is not None:
-        engine.address_book.learn(source, (observed,))
+        engine.address_book.learn(source, (observed,), Origin.OBSERVED, engine.now)
     engine.receive(data, source)
 
 
@@ -33,10 +34,11 @@ def _bootstrap(engine: Engine, target: str, exec_id: int, inputs: Mapping[str, A
     engine.bootstraps.begin(target, ExecId(exec_id), inputs)
 
 
-def _sent(engine: Engine, step_id: int, ok: bool) -> None:
+def _sent(engine: Engine, step_id: int, ok: bool, address: bytes) -> None:
     handed = engine.outbox.take(step_id)
     if handed is None:
         return
+    engine.address_book.reached(handed.peer, (address or handed.address) if ok else b"", ok)
     until = engine.governor.sent(handed.peer, ok, engine.now)
     if until:
         engine.steps.append(Backpressure(handed.peer, until))

@@ -18,6 +18,7 @@ from bb_core.errors import (
     UnboundSlot,
     UnknownSlot,
     UnknownTarget,
+    UsageError,
     did_you_mean,
 )
 from bb_core.ids import PeerId
@@ -26,11 +27,13 @@ from bb_core.node.node import Node
 from bb_core.plugins import installed_plugins
 from bb_core.registry import Use, enclosing
 from bb_core.roles.contract import Role, roles_of
+from bb_core.wire.address import Address, address_bytes
+from bb_core.wire.limits import WireLimits
 
 
 def install(
     peer_id: PeerId,
-    addresses: Sequence[bytes],
+    addresses: Sequence[Address | str | bytes],
     model: onnx.ModelProto | bytes,
     targets: Sequence[str],
     config: Mapping[str, Any] | None = None,
@@ -40,7 +43,7 @@ def install(
 
     Args:
         peer_id: Who the Node is.
-        addresses: Multiaddrs (bytes) at which it can be reached; peers learn them from its Envelopes.
+        addresses: Where it can be reached, such as `/ip4/10.0.0.7/tcp/4001/tls`; peers learn them from its Envelopes.
         model: What `Compiler.compile` returned, or its bytes.
         targets: Names of the functions that this Node hosts, such as `["Averaging@client"]`.
         config: By slot path, a configuration (dict or Config), which overrides the artefact's, or for a late slot
@@ -49,6 +52,7 @@ def install(
 
     Raises:
         InstallError: the artefact is not compiled, was changed, or an op cannot be bound.
+        AddressError, UsageError: an address is none, or there are more than an Envelope may name.
         UnknownTarget, UnknownSlot, UnboundSlot, ConfigError: with the legal names.
     """
     options = options or NodeConfig()
@@ -63,8 +67,19 @@ def install(
     for path in given:
         if path not in program.bindings:
             raise UnknownSlot(f"config names the slot {path!r}", hint=did_you_mean(path, program.bindings))
-    peer = (peer_id, tuple(addresses))
+    peer = (peer_id, _claims(addresses, options.limits))
     return Node(lambda: _engine(*peer, program, tuple(targets), given, options), targets, options)
+
+
+def _claims(addresses: Sequence[Address | str | bytes], limits: WireLimits) -> tuple[bytes, ...]:
+    """What every Envelope will say of where this Node is; a peer with the same limits must take it."""
+    claims = tuple(map(address_bytes, addresses))
+    if len(claims) > limits.src_addresses or any(len(raw) > limits.src_address_bytes for raw in claims):
+        raise UsageError(
+            f"a Node was given {len(claims)} addresses, the longest of {max(map(len, claims))} bytes",
+            expected=f"at most {limits.src_addresses}, of {limits.src_address_bytes} bytes; see WireLimits",
+        )
+    return claims
 
 
 def _engine(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from _thread import get_ident
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +26,7 @@ from bb_core.node.recording import Recorder
 from bb_core.node.snapshots import restored, snapshot
 from bb_core.steps import BudgetSpent, Step
 from bb_core.types import Type, python_class
+from bb_core.wire.address import Address, address_bytes
 
 _NDARRAY: Final = np.ndarray
 _AT_ONCE: Final = frozenset({"add_peer", "drop_peer", "block", "unblock", "allow_only"})
@@ -102,7 +104,7 @@ class Node:
 
     # --- what comes from outside --------------------------------------------------------------------------------------
 
-    def receive(self, data: Any, now: int, *, source: PeerId, observed: bytes | None = None) -> None:
+    def receive(self, data: Any, now: int, *, source: PeerId, observed: Address | str | bytes | None = None) -> None:
         """Take in the bytes of one Envelope. When too much waits already, they are dropped with a Step.
 
         From three quarters of that on, who sends is asked to wait. A peer that was asked three times and sends on is
@@ -113,14 +115,18 @@ class Node:
             now: Time in nanoseconds.
             source: The peer that the transport has verified.
             observed: The address that the transport saw it at; it goes into the address book.
+
+        Raises:
+            AddressError: `observed` is none.
         """
+        seen_at = None if observed is None else _observed(observed)
         waiting = self._ingress_bytes + self._dispatcher.charged
         if len(self._ingress) >= self._config.ingress or waiting + len(data) > self._config.ingress_bytes:
             self._put("drop", now, (source, "the Node has too much to take in"))
             return
         if self._admits(source, waiting + len(data), max(now, self._now)):
             self._ingress_bytes += len(data)
-            self._put("receive", now, (data, source, observed))
+            self._put("receive", now, (data, source, seen_at))
 
     def _admits(self, source: PeerId, held: int, now: int) -> bool:
         """Whether a peer is heard, while so many bytes are held with what it has sent; it may be told to wait."""
@@ -216,13 +222,29 @@ class Node:
         """End an execution: what is ready in it never runs, and nobody waits for its Laters. Too late is no error."""
         self._put("cancel", now, (exec_id,))
 
-    def sent(self, step_id: int, ok: bool, now: int) -> None:
-        """Tell what became of a SendEnvelope: it was handed over, or could not be. A peer out of reach cools down."""
-        self._put("sent", now, (step_id, ok))
+    def sent(self, step_id: int, ok: bool, now: int, *, address: bytes = b"") -> None:
+        """Tell what became of a SendEnvelope: it was handed over, or could not be. A peer out of reach cools down.
 
-    def add_peer(self, peer: PeerId, addresses: Sequence[bytes] = (), *, peer_class: str = "") -> None:
-        """Put a peer into the address book, or replace what was known of it."""
-        self._do("add_peer", (peer, tuple(addresses), peer_class))
+        Args:
+            step_id: That of the Step.
+            ok: Whether the transport has handed it over; False when none of the Step's addresses could be reached.
+            now: Time in nanoseconds.
+            address: The one of the Step's addresses that worked; empty: the first.
+        """
+        self._put("sent", now, (step_id, ok, address))
+
+    def add_peer(self, peer: PeerId, addresses: Sequence[Address | str | bytes] = (), *, peer_class: str = "") -> None:
+        """Put a peer into the address book, or replace what was known of it.
+
+        Args:
+            peer: Who it is.
+            addresses: Where to reach it, the preferred first, such as `/dns/example.org/tcp/4001/tls`.
+            peer_class: The class that PeerSelectors find it by.
+
+        Raises:
+            AddressError: an address is none.
+        """
+        self._do("add_peer", (peer, tuple(map(address_bytes, addresses)), peer_class))
 
     def drop_peer(self, peer: PeerId) -> None:
         """Forget a peer and its addresses; of an unknown one, nothing changes."""
@@ -376,7 +398,7 @@ class Node:
             "held_for_bootstrap": sum(frame.gated is not None for frame in frames),
             "ingress": len(self._ingress) + len(engine.laters.posted),
             "laters": len(engine.laters.open),
-            "peers": len(engine.address_book.peers(None)),
+            "peers": len(engine.address_book.peers(None, engine.now)),
             "requests": len(engine.requests),
             "timers": len(engine.timers),
             "values": sum(frame.held_values() for frame in frames),
@@ -481,6 +503,9 @@ class Node:
                 raise UnknownInput(
                     f"the input {name!r} of {target} was given a {type(value).__name__}", expected=str(types[name])
                 )
+
+
+_observed = lru_cache(maxsize=4096)(address_bytes)
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ from bb_core.node.packing import Packer, unpack
 from bb_core.steps import AppEvent, OpFailed, SendEnvelope, Step
 from bb_core.version import __version__
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 class Recorder:

@@ -1,21 +1,27 @@
-"""Addresses: who, and where inside a Node. A chain of segments, in bytes or as text.
+"""Addresses: who, where in the network, and where inside a Node. A chain of segments, in bytes or as text.
 
-`/p2p/16uZAbWC1AJvS/site/17` is value 17 of peer 7. A fill's address has only the part inside the Node, most often one
-site. Where a peer can be reached (host and port) is the transport's business and is not an address here.
+`/ip4/10.0.0.7/tcp/4001/tls/p2p/16uZAbWC1AJvS` says where peer 7 can be reached, `/site/17` which of its values is
+meant. A fill's address has only the part inside the Node, most often one site. The format is multiaddr's, with three
+segments of our own; `PROTOCOLS` lists what a segment may be. Each is a varint code and a value:
 
-Each segment is a varint code and a value:
+| segments                             | value in bytes                                    | in text            |
+|--------------------------------------|---------------------------------------------------|--------------------|
+| `ip4`, `ip6`                         | 4 or 16 bytes                                     | as RFC 5952 has it |
+| `tcp`, `udp`                         | 2 bytes, big-endian                               | decimal            |
+| `dns`, `dns4`, `dns6`                | length as a varint, then UTF-8                    | the name           |
+| `tls`, `ws`, `wss`, `quic`, `quic-v1`| none                                              | none               |
+| `memory`                             | 8 bytes, big-endian: a door inside one process    | decimal            |
+| `p2p`                                | length as a varint, then a peer id's multihash    | base58btc          |
+| `site`, `component`                  | 8 or 4 bytes, big-endian                          | decimal            |
+| `op`                                 | length as a varint, then UTF-8                    | the name           |
 
-* `p2p` (421): length as a varint, then a peer id's multihash;
-* `site` (0xE2): eight bytes, big-endian;
-* `component` (0xE3): four bytes, big-endian;
-* `op` (0xE4): length as a varint, then UTF-8 text.
-
-Source: multiformats/multiaddr; docs/reference/wire.md.
+Source: multiformats/multiaddr, protocols.csv; docs/reference/wire.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ipaddress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -28,20 +34,112 @@ SITE: Final = 0xE2
 COMPONENT: Final = 0xE3
 OP: Final = 0xE4
 
-_NAMES: Final = {P2P: "p2p", SITE: "site", COMPONENT: "component", OP: "op"}
-_CODES: Final = {name: code for code, name in _NAMES.items()}
-_WIDTHS: Final = {SITE: 8, COMPONENT: 4}
+
+# --- what a segment may be --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """One kind of segment."""
+
+    code: int
+    name: str
+    width: int | None
+    """Bytes of its value; 0 for none, None when a length stands before them."""
+    parse: Callable[[str], Any]
+    """Text to value; raises ValueError."""
+    read: Callable[[bytes], Any]
+    """Bytes to value; raises ValueError."""
+    write: Callable[[Any], bytes]
+    """A legal value to bytes."""
+    is_legal: Callable[[Any], bool]
+
+
+def _number(code: int, name: str, width: int) -> Protocol:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdecimal()):
+            raise ValueError("not a decimal number")
+        return int(text)
+
+    return Protocol(
+        code,
+        name,
+        width,
+        parse,
+        lambda raw: int.from_bytes(raw, "big"),
+        lambda value: int(value).to_bytes(width, "big"),
+        lambda value: isinstance(value, int) and 0 <= value < 1 << 8 * width,
+    )
+
+
+def _text(code: int, name: str, *, may_be_empty: bool) -> Protocol:
+    def is_legal(value: Any) -> bool:
+        return (
+            isinstance(value, str)
+            and (bool(value) or may_be_empty)
+            and not any("\ud800" <= letter <= "\udfff" for letter in value)  # half of a surrogate pair has no UTF-8
+            and (may_be_empty or "/" not in value)
+        )
+
+    return Protocol(code, name, None, str, bytes.decode, str.encode, is_legal)
+
+
+def _ip(code: int, name: str, kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address], width: int) -> Protocol:
+    def parse(text: str) -> str:
+        if "%" in text:
+            raise ValueError("a zone means something on one machine only")
+        return str(kind(text))
+
+    def is_legal(value: Any) -> bool:
+        try:
+            return isinstance(value, str) and parse(value) == value
+        except ValueError:
+            return False
+
+    return Protocol(code, name, width, parse, lambda raw: str(kind(raw)), lambda value: kind(value).packed, is_legal)
+
+
+def _flag(code: int, name: str) -> Protocol:
+    return Protocol(code, name, 0, lambda text: None, lambda raw: None, lambda value: b"", lambda value: value is None)
+
+
+PROTOCOLS: Final = (
+    _ip(4, "ip4", ipaddress.IPv4Address, 4),
+    _ip(41, "ip6", ipaddress.IPv6Address, 16),
+    _text(53, "dns", may_be_empty=False),
+    _text(54, "dns4", may_be_empty=False),
+    _text(55, "dns6", may_be_empty=False),
+    _number(6, "tcp", 2),
+    _number(273, "udp", 2),
+    _flag(448, "tls"),
+    _flag(460, "quic"),
+    _flag(461, "quic-v1"),
+    _flag(477, "ws"),
+    _flag(478, "wss"),
+    _number(777, "memory", 8),
+    Protocol(P2P, "p2p", None, PeerId.parse, PeerId, lambda value: value.raw, lambda value: isinstance(value, PeerId)),
+    _number(SITE, "site", 8),
+    _number(COMPONENT, "component", 4),
+    _text(OP, "op", may_be_empty=True),
+)
+_BY_CODE: Final = {protocol.code: protocol for protocol in PROTOCOLS}
+_BY_NAME: Final = {protocol.name: protocol for protocol in PROTOCOLS}
+_HOSTS: Final = frozenset(_BY_NAME[name].code for name in ("ip4", "ip6", "dns", "dns4", "dns6"))
+_PORTS: Final = frozenset(_BY_NAME[name].code for name in ("tcp", "udp"))
 _SITE_PREFIX: Final = varint(SITE)
-_SITE_LENGTH: Final = len(_SITE_PREFIX) + _WIDTHS[SITE]
+_SITE_LENGTH: Final = len(_SITE_PREFIX) + 8
+
+
+# --- addresses --------------------------------------------------------------------------------------------------------
 
 
 class Segment(NamedTuple):
     """One step of an address."""
 
     code: int
-    """One of `P2P`, `SITE`, `COMPONENT`, `OP`."""
+    """That of one of `PROTOCOLS`."""
     value: Any
-    """A PeerId, an int or a str, as the code has it."""
+    """A PeerId, an int, a str or None, as the protocol has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +160,10 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> Address:
         """Read the text form; raises `AddressError`."""
-        parts = text.strip().split("/")
-        if parts == [""]:
-            return cls()
-        if parts[0] or len(parts) % 2 == 0:
-            raise AddressError(f"{text!r} is not an address", expected="pairs such as /site/17")
-        return cls(tuple(_from_text(*pair) for pair in zip(parts[1::2], parts[2::2], strict=True)))
+        first, *parts = text.strip().split("/")
+        if first:
+            raise AddressError(f"{text!r} is not an address", expected="segments such as /site/17")
+        return cls(tuple(_from_text(parts)))
 
     @classmethod
     def from_bytes(cls, raw: bytes | memoryview) -> Address:
@@ -76,10 +172,25 @@ class Address:
 
     def to_bytes(self) -> bytes:
         """Write the binary form."""
-        return b"".join(varint(code) + _value_bytes(code, value) for code, value in self.segments)
+        return b"".join(_to_bytes(*segment) for segment in self.segments)
 
     def __str__(self) -> str:
-        return "".join(f"/{_NAMES[code]}/{value}" for code, value in self.segments)
+        return "".join(_to_text(*segment) for segment in self.segments)
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """The names of the segments, such as `("ip4", "tcp", "tls", "p2p")`: a transport knows its own by them."""
+        return tuple(_BY_CODE[code].name for code, _ in self.segments)
+
+    @property
+    def host(self) -> str | None:
+        """The first IP address or DNS name."""
+        return next((value for code, value in self.segments if code in _HOSTS), None)
+
+    @property
+    def port(self) -> int | None:
+        """The first TCP or UDP port."""
+        return next((value for code, value in self.segments if code in _PORTS), None)
 
     @property
     def peer(self) -> PeerId | None:
@@ -136,63 +247,77 @@ def p2p_address(peer: PeerId) -> bytes:
     return Address((Segment(P2P, peer),)).to_bytes()
 
 
+def address_bytes(given: Address | str | bytes) -> bytes:
+    """Return the binary form of an address that may be given in any.
+
+    Raises:
+        AddressError: it is none.
+    """
+    if isinstance(given, str):
+        given = Address.parse(given)
+    elif not isinstance(given, Address):
+        given = Address.from_bytes(given)
+    return given.to_bytes()
+
+
 # --- one segment ------------------------------------------------------------------------------------------------------
 
 
 def _check(code: int, value: Any) -> None:
     """Refuse a value that its segment cannot hold."""
-    if code in _WIDTHS:
-        legal = isinstance(value, int) and 0 <= value < 1 << 8 * _WIDTHS[code]
-    elif code == OP:  # half of a surrogate pair has no UTF-8
-        legal = isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
-    else:
-        legal = code == P2P and isinstance(value, PeerId)
-    if not legal:
-        raise AddressError(f"{value!r} is not a value of the address segment {_NAMES.get(code, code)}")
+    protocol = _BY_CODE.get(code)
+    if protocol is None or not protocol.is_legal(value):
+        name = code if protocol is None else protocol.name
+        raise AddressError(f"{value!r} is not a value of the address segment {name}")
 
 
-def _from_text(name: str, text: str) -> Segment:
-    code = _CODES.get(name)
-    if code is None:
-        raise AddressError(f"an address has no segment {name!r}", expected=", ".join(_CODES))
-    if code == P2P:
-        return Segment(code, PeerId.parse(text))
-    if code == OP:
-        return Segment(code, text)
-    if not (text.isascii() and text.isdecimal()):
-        raise AddressError(f"{text!r} is not a {name}", expected="a decimal number")
-    return Segment(code, int(text))
+def _unknown(segment: object) -> AddressError:
+    return AddressError(f"an address has no segment {segment!r}", expected=", ".join(_BY_NAME))
 
 
-def _value_bytes(code: int, value: Any) -> bytes:
-    if code in _WIDTHS:
-        return int(value).to_bytes(_WIDTHS[code], "big")
-    raw = value.raw if code == P2P else value.encode()
-    return varint(len(raw)) + bytes(raw)
+def _from_text(parts: Sequence[str]) -> Iterator[Segment]:
+    at = iter(parts)
+    for name in at:
+        protocol = _BY_NAME.get(name)
+        if protocol is None:
+            raise _unknown(name)
+        text = "" if protocol.width == 0 else next(at, None)
+        if text is None:
+            raise AddressError(f"an address ends after /{name}", expected=f"its value, as in /{name}/...")
+        try:
+            value = protocol.parse(text)
+        except ValueError as error:
+            raise AddressError(f"{text!r} is not a value of the address segment {name}", hint=str(error)) from error
+        yield Segment(protocol.code, value)
+
+
+def _to_text(code: int, value: Any) -> str:
+    name = _BY_CODE[code].name
+    return f"/{name}" if value is None else f"/{name}/{value}"
+
+
+def _to_bytes(code: int, value: Any) -> bytes:
+    protocol = _BY_CODE[code]
+    raw = protocol.write(value)
+    return varint(code) + (varint(len(raw)) + raw if protocol.width is None else raw)
 
 
 def _segments(raw: bytes) -> Iterator[Segment]:
     at = 0
     while at < len(raw):
         code, at = _uvarint(raw, at)
-        if code not in _NAMES:
-            raise AddressError(f"an address has no segment {code}", expected=", ".join(_CODES))
-        length, at = (_WIDTHS[code], at) if code in _WIDTHS else _uvarint(raw, at)
+        protocol = _BY_CODE.get(code)
+        if protocol is None:
+            raise _unknown(code)
+        length, at = _uvarint(raw, at) if protocol.width is None else (protocol.width, at)
         if length > len(raw) - at:
             raise AddressError("an address ends inside a segment", where=f"byte {at}")
-        yield Segment(code, _from_bytes(code, raw[at : at + length]))
+        try:
+            value = protocol.read(raw[at : at + length])
+        except ValueError as error:
+            raise AddressError(f"the {protocol.name} of an address is malformed", where=f"byte {at}") from error
+        yield Segment(code, value)
         at += length
-
-
-def _from_bytes(code: int, raw: bytes) -> PeerId | int | str:
-    if code == P2P:
-        return PeerId(raw)
-    if code in _WIDTHS:
-        return int.from_bytes(raw, "big")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise AddressError("the op of an address is not UTF-8") from error
 
 
 def _uvarint(raw: bytes, at: int) -> tuple[int, int]:

@@ -98,6 +98,8 @@ def _decode_peers(payload: memoryview) -> PeerList:
 # --- addresses: as a list of numbered variants, not in their binary form ----------------------------------------------
 
 _VARIANTS: Final = (P2P, SITE, COMPONENT, OP)
+_ENDPOINT: Final = 4
+"""The variant of all other segments, which the reference does not have: sized, in their binary form."""
 
 
 def _encode_address(value: Address) -> bytes:
@@ -105,6 +107,8 @@ def _encode_address(value: Address) -> bytes:
 
 
 def _segment(code: int, value: Any) -> bytes:
+    if code not in _VARIANTS:
+        return u32(_ENDPOINT) + sized(Address((Segment(code, value),)).to_bytes())
     variant = u32(_VARIANTS.index(code))
     if code == P2P:
         return variant + sized(value.raw)
@@ -119,14 +123,23 @@ def _read_address(reader: Reader) -> Address:
 
 def _read_segment(reader: Reader) -> Segment:
     variant = reader.u32()
-    if variant >= len(_VARIANTS):
-        raise PayloadError(f"an address has no segment {variant}", expected=f"below {len(_VARIANTS)}")
+    if variant == _ENDPOINT:
+        return _read_endpoint(reader)
+    if variant > _ENDPOINT:
+        raise PayloadError(f"an address has no segment {variant}", expected=f"at most {_ENDPOINT}")
     code = _VARIANTS[variant]
     if code == P2P:
         return Segment(code, _read_peer(reader))
     if code == OP:
         return Segment(code, bytes(reader.sized()).decode())
     return Segment(code, reader.u64() if code == SITE else reader.u32())
+
+
+def _read_endpoint(reader: Reader) -> Segment:
+    segments = Address.from_bytes(reader.sized()).segments
+    if len(segments) != 1 or segments[0].code in _VARIANTS:
+        raise PayloadError("an address spells a segment in another way than its own")
+    return segments[0]
 
 
 def _decode_address(payload: memoryview) -> Address:

@@ -13,6 +13,7 @@ from bb_core.wire.address import (
     SITE,
     Address,
     Segment,
+    address_bytes,
     p2p_address,
     parse_site_suffix,
     site_suffix,
@@ -30,6 +31,13 @@ FORMS = [
     (f"/p2p/{SHA}", "a5032212206e7c0441a0fd00b92c5b364e5410f059833414059af6b6bea697b25d30c65ca4"),
     ("/op/", "e40100"),
     ("/site/18446744073709551615", "e201ffffffffffffffff"),
+    ("/ip4/127.0.0.1/udp/4001/quic-v1", "047f00000191020fa1cd03"),
+    ("/ip4/10.0.0.7/tcp/4001/tls/p2p/16uZAbWC1AJvS", "040a000007060fa1c003a5030a00080000000000000007"),
+    ("/ip6/2001:db8::1/tcp/443/wss", "2920010db80000000000000000000000010601bbde03"),
+    ("/dns/example.org/tcp/80/ws", "350b6578616d706c652e6f7267060050dd03"),
+    ("/dns4/a/udp/1/quic", "36016191020001cc03"),
+    ("/dns6/a", "370161"),
+    ("/memory/7", "89060000000000000007"),
 ]
 
 segments = st.one_of(
@@ -37,6 +45,11 @@ segments = st.one_of(
     st.integers(0, 2**64 - 1).map(lambda n: Segment(SITE, n)),
     st.integers(0, 2**32 - 1).map(lambda n: Segment(COMPONENT, n)),
     st.text(st.characters(codec="utf-8")).map(lambda text: Segment(OP, text)),
+    st.ip_addresses(v=4).map(lambda ip: Segment(4, str(ip))),
+    st.ip_addresses(v=6).filter(lambda ip: ip.scope_id is None).map(lambda ip: Segment(41, str(ip))),
+    st.text(st.characters(codec="utf-8", exclude_characters="/"), min_size=1).map(lambda name: Segment(53, name)),
+    st.integers(0, 2**16 - 1).map(lambda port: Segment(6, port)),
+    st.sampled_from((448, 460, 461, 477, 478)).map(lambda code: Segment(code, None)),
 )
 addresses = st.lists(segments, max_size=4).map(lambda items: Address(tuple(items)))
 
@@ -64,7 +77,12 @@ def test_any_bytes_are_an_address_in_canonical_form_or_refused(raw):
 
 
 REFUSED_BYTES = {
-    "unknown code": "04",
+    "unknown code": "05",
+    "IP address too short": "047f0000",
+    "port too short": "060f",
+    "name of no length": "3500",
+    "name with a slash": "3503612f62",
+    "name that is not UTF-8": "3501ff",
     "code in a longer form": "e28100" + "00" * 8,
     "code that does not end": "e2",
     "code above 64 bits": "ff" * 9 + "7f",
@@ -88,7 +106,16 @@ REFUSED_TEXT = [
     "site/17",
     "/site",
     "/",
-    "/ip4/127.0.0.1",
+    "/ip4/127.0.0",
+    "/ip4/127.0.0.1/tcp",
+    "/ip4/::1",
+    "/ip6/127.0.0.1",
+    "/ip6/fe80::1%eth0",
+    "/tcp/65536",
+    "/dns/",
+    "/dns",
+    "/tls/1",
+    "/onion/abc",
     "/site/-1",
     "/site/+1",
     "/site/\u0663",
@@ -116,9 +143,46 @@ def test_the_first_segment_of_each_kind_counts():
     assert (empty.site, empty.op, empty.component, empty.peer) == (None,) * 4
 
 
+def test_a_transport_reads_host_and_port_and_knows_its_own_by_the_names():
+    address = Address.parse("/dns/example.org/tcp/443/wss/p2p/16uZAbWC1AJvS")
+    assert address.protocols == ("dns", "tcp", "wss", "p2p")
+    assert (address.host, address.port, address.peer) == ("example.org", 443, PeerId.from_int(7))
+    assert (Address().host, Address().port, Address().protocols) == (None, None, ())
+
+
+def test_endpoints_read_as_a_well_kept_library_reads_them():
+    multiaddr = pytest.importorskip("multiaddr")
+    for text, raw in FORMS:
+        if text and not {"site", "component", "op"} & set(Address.parse(text).protocols):
+            theirs = multiaddr.Multiaddr(text)
+            assert theirs.to_bytes().hex() == raw
+            assert str(multiaddr.Multiaddr(bytes.fromhex(raw))) == text
+
+
+@pytest.mark.parametrize("form", ["text", "bytes", "object"])
+def test_an_address_may_be_given_in_any_form(form):
+    address = Address.parse("/memory/7")
+    given = {"text": str(address), "bytes": address.to_bytes(), "object": address}[form]
+    assert address_bytes(given) == address.to_bytes()
+
+
 @pytest.mark.parametrize(
     "segment",
-    [(SITE, -1), (SITE, 2**64), (SITE, "1"), (COMPONENT, 2**32), (P2P, b"x"), (OP, 1), (1, 1), (OP, "\ud800")],
+    [
+        (SITE, -1),
+        (SITE, 2**64),
+        (SITE, "1"),
+        (COMPONENT, 2**32),
+        (P2P, b"x"),
+        (OP, 1),
+        (1, 1),
+        (OP, "\ud800"),
+        (6, 65536),
+        (4, "1"),
+        (41, "::0"),
+        (448, ""),
+        (53, ""),
+    ],
 )
 def test_a_segment_with_a_value_that_it_cannot_hold_is_refused(segment):
     with pytest.raises(AddressError):
