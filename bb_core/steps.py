@@ -84,10 +84,11 @@ class FillRejected(Struct, frozen=True):
 
 
 class Dropped(Struct, frozen=True):
-    """Something was left out on purpose: a duplicate."""
+    """Something that a peer has sent was left out: duplicates, or what the Node has no room for."""
 
     source: PeerId
     reason: str
+    count: int = 1
 
 
 class WireTimeout(Struct, frozen=True):
@@ -154,6 +155,23 @@ class Backpressure(Struct, frozen=True):
     until: int
 
 
+class PeerSilenced(Struct, frozen=True):
+    """A peer was asked three times to wait and sends on; what it sends is dropped without a Step, at most until a time.
+
+    Attributes:
+        until: Nanoseconds; earlier when less than half of what may wait does.
+    """
+
+    peer: PeerId
+    until: int
+
+
+class PeerHeard(Struct, frozen=True):
+    """A peer that was silenced is heard again."""
+
+    peer: PeerId
+
+
 class BootstrapCompleted(Struct, frozen=True):
     """A target's bootstrap has ended."""
 
@@ -186,4 +204,20 @@ Step = (
     | Backpressure
     | BootstrapCompleted
     | LifecycleFired
+    | PeerSilenced
+    | PeerHeard
 )
+
+
+class PollResult(Struct, frozen=True, gc=False):
+    """What one poll gave.
+
+    Attributes:
+        steps: What to do and what has happened, in order of cause.
+        next_wakeup: Time at which to poll again; None when only input can wake the Node.
+        more: Poll again now, with the same time: the budget was spent.
+    """
+
+    steps: list[Step]
+    next_wakeup: int | None
+    more: bool

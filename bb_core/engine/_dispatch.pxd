@@ -2,7 +2,7 @@
 
 `Table` is a function as flat tables and `Plan` one of its entries; both are shared by all Nodes of a process. `Handler`
 is one op as one Node runs it, `Lane` one function as one Node hosts it, `Frame` one execution of one entry. `Current`
-is the op that runs. `Dispatcher` is the loop.
+is the op that runs. `Dispatcher` runs the ops, `Loop` is the poll around it.
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -123,11 +123,15 @@ cdef class Dispatcher:
     cdef dict owners                   # exclusive component -> the Frame that holds it
     cdef dict waiting                  # exclusive component -> heap of the Frames that wait for it, by age
     cdef readonly dict live            # Frames that have not ended, by id, in order of age
+    cdef public int64_t frames         # how many have been given an id
+    cdef public int64_t origins        # how many were begun by anything but an Envelope
+    cdef readonly dict routes          # (target, names of inputs) -> Lane, Plan, indices and classes of the values
     cdef object clock
 
     cpdef Frame begin(
         self, Lane lane, Plan plan, object exec_id, object inbound, tuple origin, object values, object items
     )
+    cpdef object begin_invoke(self, str target, tuple key, object exec_id, object values)
     cpdef int64_t run(self, int64_t budget) except -1
     cpdef bint answer(self, Frame frame, int32_t op, object result, bint network)
     cpdef void abandon(self, Frame frame, int32_t op, bint network)
@@ -144,3 +148,28 @@ cdef class Dispatcher:
     cdef void _settle(self, Frame frame)
     cdef void _end(self, Frame frame)
     cdef void _enqueue(self, Frame frame)
+
+
+cdef class Loop:
+    cdef readonly Dispatcher dispatcher
+    cdef readonly object engine
+    cdef object timers
+    cdef object laters
+    cdef object health
+    cdef object overload
+    cdef dict take                     # kind of input -> what takes it in
+    cdef object host                   # has `find`, `check`, `wake_up` and `result`
+    cdef readonly object ingress       # deque of what waits to be taken in: (now, kind, arguments)
+    cdef readonly dict dropped         # source -> how many of its Envelopes found no room since the last poll
+    cdef public int64_t held           # bytes of the Envelopes among it
+    cdef public int64_t now
+    cdef public int64_t most           # inputs that may wait
+    cdef public int64_t budget         # ops of one poll
+    cdef public bint is_started
+    cdef public bint is_watched        # somebody wants to know of every poll
+    cdef public object recorder        # None, or what is told of each input
+
+    cdef object _due(self, int64_t now)
+    cdef object _next(self)
+    cdef int _advance(self, int64_t now) except -1
+    cdef int64_t _work(self, object due) except? -1

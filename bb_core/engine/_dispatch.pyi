@@ -1,7 +1,10 @@
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
-__all__ = ["Current", "Dispatcher", "Frame", "Handler", "Lane", "Plan", "Table"]
+from bb_core.steps import PollResult
+
+__all__ = ["Current", "Dispatcher", "Frame", "Handler", "Lane", "Loop", "Plan", "Table"]
 
 @final
 class Table:
@@ -119,6 +122,9 @@ class Dispatcher:
     steps: list[Any]
     charged: int
     live: dict[Any, Frame]
+    frames: int
+    origins: int
+    routes: dict[tuple[str, ...], tuple[Lane, Plan, tuple[int, ...], tuple[type | None, ...]]]
     has_work: bool
     def __init__(self, context: Current, services: Any, clock: Callable[[], int] | None = ...) -> None: ...
     def begin(
@@ -131,6 +137,7 @@ class Dispatcher:
         values: Sequence[int],
         items: Sequence[Any],
     ) -> Frame: ...
+    def begin_invoke(self, target: str, key: tuple[str, ...], exec_id: Any, values: Sequence[Any]) -> None: ...
     def run(self, budget: int) -> int: ...
     def answer(self, frame: Frame, op: int, result: Any, network: bool) -> bool: ...
     def abandon(self, frame: Frame, op: int, network: bool) -> None: ...
@@ -142,3 +149,23 @@ class Dispatcher:
         self, lane: Lane, plan: Plan, exec_id: Any, inbound: Any, origin: tuple[Any, ...], state: dict[str, Any]
     ) -> Frame: ...
     def requeue(self, lane: Lane, left: int, frames: list[Frame]) -> None: ...
+
+@final
+class Loop:
+    dispatcher: Dispatcher
+    engine: Any
+    ingress: deque[tuple[int, str, tuple[Any, ...]]]
+    dropped: dict[Any, int]
+    held: int
+    now: int
+    most: int
+    budget: int
+    is_started: bool
+    is_watched: bool
+    recorder: Any
+    def __init__(
+        self, engine: Any, take: dict[str, Callable[..., None]], host: Any, most: int, budget: int
+    ) -> None: ...
+    def put(self, kind: str, now: int, arguments: tuple[Any, ...]) -> None: ...
+    def invoke(self, target: str, inputs: Mapping[str, Any], now: int) -> int: ...
+    def poll(self, now: int) -> PollResult: ...

@@ -10,6 +10,10 @@ budget never changes an order. A value is dropped after its last reader, a Frame
 An exclusive op makes its Frame claim all exclusive components of its entry together. A Frame that cannot is blocked and
 waits by age: nobody younger gets a component for which it waits. A Frame lets go when its last exclusive op is done,
 when it ends, or while it only waits for peers or for a time; what it lets go of is handed to the oldest that can go on.
+
+A poll is the Loop's. What came is taken in and what is due is done in order of time, an input before a timer of the
+same time, and all ops that this made ready run before the next of them. A poll that finds nothing to do looks at seven
+fields and returns.
 """
 
 from collections import deque
@@ -23,8 +27,8 @@ from cpython.ref cimport Py_XDECREF
 from libc.string cimport memcpy, memmove
 
 from bb_core.engine.answers import Promised, checked
-from bb_core.errors import RoleError
-from bb_core.steps import AppEvent
+from bb_core.errors import IngressFull, RoleError
+from bb_core.steps import AppEvent, PollResult
 from bb_core.values import TRIGGER, Composite
 
 
@@ -32,11 +36,16 @@ cdef extern from "Python.h":
     PyObject* PyObject_Vectorcall(PyObject* func, PyObject** args, size_t nargsf, PyObject* kwnames) except NULL
 
 
+cdef extern from "pythread.h":
+    unsigned long PyThread_get_thread_ident()
+
+
 cdef extern from "numpy/ndarraytypes.h":
     ctypedef struct PyArrayObject:
         pass
     int NPY_ARRAY_WRITEABLE
     void PyArray_CLEARFLAGS(PyArrayObject *arr, int flags) nogil
+    bint PyArray_ISWRITEABLE(PyArrayObject *arr) nogil
 
 
 cdef extern from "bb_frontier.h":
@@ -53,6 +62,7 @@ cdef object _PROMISED = Promised
 cdef object _NDARRAY = ndarray
 cdef object _TRIGGER = TRIGGER
 cdef object _APP_EVENT = AppEvent
+cdef object _POLL_RESULT = PollResult
 
 
 @cython.final
@@ -359,7 +369,8 @@ cdef class Dispatcher:
         self.owners = {}
         self.waiting = {}
         self.live = {}
-        self.charged = 0
+        self.routes = {}
+        self.charged = self.frames = self.origins = 0
 
     def held_back(self):
         """The Frames that wait for exclusive components, oldest first, each with who holds those; for `explain`."""
@@ -401,6 +412,17 @@ cdef class Dispatcher:
         self.live[exec_id] = frame
         self._enqueue(frame)
         return frame
+
+    cpdef object begin_invoke(self, str target, tuple key, object exec_id, object values):
+        """Begin the Frame of an invoke; `key` is the target and the names of the inputs, in the order of the values."""
+        cdef tuple route = self.routes.get(key)
+        cdef Plan plan
+        if route is None:
+            route = self.services.route(target, key)
+        plan = route[1]
+        self.origins += 1
+        if self.gate is None or self.services.admits(target, plan.touched):
+            self.begin(route[0], plan, exec_id, None, (b"invoke", target, self.origins), route[2], values)
 
     cpdef int64_t run(self, int64_t budget) except -1:
         """Run ready ops until none is left or the budget is spent. Returns how many ran."""
@@ -727,6 +749,146 @@ cdef class Dispatcher:
         lane.left = left
 
 
+@cython.final
+cdef class Loop:
+    """What a Node's poll does, and the inputs that wait for it.
+
+    Args:
+        engine: Its `dispatcher`, `timers`, `laters`, `health` and `overload` are used, and its `now` is kept.
+        take: What takes an input in, by its kind; it is given the engine and what came with the input.
+        host: Is asked rarely: `find` and `check` for an invoke, `wake_up` before the first poll and when a Later was
+            answered from outside or something was dropped, and `result` for a poll that somebody watches, or that
+            judges peers.
+        most: Inputs that may wait.
+        budget: Ops of one poll.
+    """
+
+    def __cinit__(self, object engine, dict take, object host, int64_t most, int64_t budget):
+        self.engine, self.dispatcher = engine, engine.dispatcher
+        self.timers, self.laters, self.health, self.overload = (
+            engine.timers, engine.laters, engine.health, engine.overload
+        )
+        self.take, self.host, self.most, self.budget = take, host, most, budget
+        self.ingress = deque()
+        self.dropped = {}
+        self.held = self.now = 0
+        self.is_started = self.is_watched = False
+        self.recorder = None
+
+    cdef int _advance(self, int64_t now) except -1:
+        if now > self.now:
+            self.now = now
+            self.engine.now = now
+        return 0
+
+    def put(self, str kind, int64_t now, tuple arguments):
+        """Keep an input for the next poll."""
+        self._advance(now)
+        taken_in = (self.now, kind, arguments)
+        self.ingress.append(taken_in)
+        if self.recorder is not None:
+            self.recorder.taken_in(taken_in)
+
+    def invoke(self, str target, object inputs, int64_t now):
+        """Check and keep the inputs of an invoke; returns the id of its Frame. Raises as `Node.invoke` says."""
+        cdef dict given = <dict>inputs if type(inputs) is dict else dict(inputs)
+        cdef tuple key = (target, *given)
+        cdef tuple route = self.dispatcher.routes.get(key)
+        cdef tuple classes
+        cdef list values = list(given.values())
+        cdef Py_ssize_t i
+        if route is None:
+            route = self.host.find(target, given)
+        classes = route[3]
+        for i in range(len(values)):
+            value = values[i]
+            if type(value) is not classes[i] and classes[i] is not None:
+                self.host.check(target, given)
+            if type(value) is _NDARRAY and PyArray_ISWRITEABLE(<PyArrayObject *>value):
+                value = value.view()  # no op may change what the host holds
+                PyArray_CLEARFLAGS(<PyArrayObject *>value, NPY_ARRAY_WRITEABLE)
+                values[i] = value
+        if len(self.ingress) >= self.most:
+            raise IngressFull(f"{len(self.ingress)} inputs wait", hint="poll first, or raise NodeConfig.ingress")
+        self._advance(now)
+        self.dispatcher.frames += 1
+        exec_id = self.dispatcher.frames
+        taken_in = (self.now, "invoke", (target, key, exec_id, values))
+        self.ingress.append(taken_in)
+        if self.recorder is not None:
+            self.recorder.taken_in(taken_in)
+        return exec_id
+
+    def poll(self, int64_t now):
+        """Do what can be done at a time; see `Node.poll`."""
+        cdef Dispatcher dispatcher = self.dispatcher
+        cdef int64_t left
+        cdef bint more = False
+        cdef object wakeup
+        self._advance(now)
+        if self.laters.posted or self.dropped or not self.is_started:
+            self.host.wake_up()
+        due = self._due(self.now)
+        if due is not None or self.ingress or dispatcher.ring:
+            self.laters.thread = PyThread_get_thread_ident()
+            left = self._work(due)
+            self.laters.leave()
+            more = left <= 0 and (dispatcher.ring or self.ingress or self._due(self.now) is not None)
+        if self.is_watched or more or self.health.heap or self.health.recovered or self.overload.is_troubled:
+            return self.host.result(more)
+        wakeup = self._next()
+        steps = dispatcher.steps
+        if steps:
+            dispatcher.steps = []
+            return _POLL_RESULT(steps, wakeup, False)
+        return _POLL_RESULT([], wakeup, False)
+
+    cdef int64_t _work(self, object due) except? -1:
+        """Take in, run and fire as long as there is something and the budget lasts. Returns what is left of it."""
+        cdef Dispatcher dispatcher = self.dispatcher
+        cdef int64_t left = self.budget
+        cdef tuple taken_in
+        cdef tuple arguments
+        while True:
+            # What came before a deadline counts.
+            while self.ingress and (due is None or self.ingress[0][0] <= due.when):
+                taken_in = self.ingress.popleft()
+                arguments = taken_in[2]
+                if taken_in[1] == "invoke":
+                    dispatcher.begin_invoke(arguments[0], arguments[1], arguments[2], arguments[3])
+                    continue
+                if taken_in[1] == "receive":
+                    self.held -= len(arguments[0])
+                self.take[taken_in[1]](self.engine, *arguments)
+            if dispatcher.ring:
+                left -= dispatcher.run(left)
+            if left <= 0:
+                return left
+            if self.ingress and (due is None or self.ingress[0][0] <= due.when):
+                continue
+            due = self._due(self.now)  # an op may have set one, or cancelled this one
+            if due is None:
+                return left
+            self.engine.fire(due)
+            left -= 1
+            due = self._due(self.now)
+
+    cdef object _due(self, int64_t now):
+        """The next timer whose time has come."""
+        cdef list heap = self.timers.heap
+        if not heap or <int64_t>(<tuple>heap[0])[0] > now:
+            return None
+        return self.timers.due(now)
+
+    cdef object _next(self):
+        """When the next timer is set for; None when none is."""
+        cdef list heap = self.timers.heap
+        if not heap:
+            return None
+        timer = self.timers.next()
+        return None if timer is None else timer.when
+
+
 cdef class _Waiting:
     """A Frame in the heap of those that wait for a component."""
 
@@ -856,4 +1018,4 @@ cdef Native _native(str name) except NULL:
     return _NATIVES[<int>_INDEX[name]]
 
 
-__all__ = ["Current", "Dispatcher", "Frame", "Handler", "Lane", "Plan", "Table"]
+__all__ = ["Current", "Dispatcher", "Frame", "Handler", "Lane", "Loop", "Plan", "Table"]

@@ -113,6 +113,8 @@ class Overload:
         self._senders: dict[bytes, _Sender] = {}  # by when each had its last notice, the longest ago first
         self._silent: dict[bytes, int] = {}  # until when; equally long for all, so in order of their ends
         self._recovered: list[bytes] = []
+        self.is_troubled = False
+        """Whether somebody is silent, or `recovered` has something to say."""
 
     def __len__(self) -> int:
         """How many peers are remembered."""
@@ -147,11 +149,12 @@ class Overload:
         self._end_silences(now, are_all=False)
         peers = [PeerId(raw) for raw in self._recovered]
         self._recovered.clear()
+        self.is_troubled = bool(self._silent)
         return peers
 
-    def is_silent(self, peer: PeerId) -> bool:
-        """Say whether what a peer sends is dropped, as far as the last call knows."""
-        return peer.raw in self._silent
+    def silent_until(self, peer: PeerId) -> int | None:
+        """Return until when what a peer sends is dropped, at most; None for one that was heard at the last call."""
+        return self._silent.get(peer.raw)
 
     def next_wakeup(self, now: int) -> int | None:
         """Return the time at which `recovered` has something to say; None if nobody is silent."""
@@ -179,6 +182,7 @@ class Overload:
         self._remember(raw, _Sender(before + 1, now + asked))
         if before + 1 >= self._notices:
             self._silent[raw] = now + RECOVERY
+            self.is_troubled = True
         return Verdict(Action.NOTIFY, asked)
 
     def _remember(self, raw: bytes, sender: _Sender) -> None:
@@ -204,6 +208,7 @@ class Overload:
         self._senders = {raw: _Sender(notices, until) for raw, notices, until in state["senders"]}
         self._silent = dict(state["silent"])
         self._recovered = list(state["recovered"])
+        self.is_troubled = bool(self._silent or self._recovered)
 
 
 # --- the notice -------------------------------------------------------------------------------------------------------

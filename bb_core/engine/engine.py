@@ -35,6 +35,9 @@ from bb_core.steps import LifecycleFired, OpFailed, PeerDown, PeerSuspect, PeerU
 from bb_core.values import TRIGGER
 from bb_core.wire.limits import WireLimits
 
+Route = tuple[Lane, Plan, tuple[int, ...], tuple[type | None, ...]]
+"""What an invoke begins: of which function, which entry; where its values go, and of which classes they are."""
+
 
 class Engine:
     """Runs the targets that a Node has installed. It does no IO and has no clock: `now` is set by the Node.
@@ -83,10 +86,6 @@ class Engine:
         self.bootstraps = Bootstraps(self)
         self.exports: dict[int, Export] = {}
         self.functions: dict[str, tuple[FunctionProgram, Lane]] = {}
-        self.frames = 0
-        """How many Frames have been given an id."""
-        self.origins = 0
-        """How many Frames were begun by anything but an Envelope."""
         self._sources: list[tuple[str, Source]] = []
         self._fire: dict[str, Callable[[Any], None]] = {
             "interval": self._tick,
@@ -120,8 +119,8 @@ class Engine:
 
     def next_exec(self) -> ExecId:
         """Give out the id of the next Frame."""
-        self.frames += 1
-        return ExecId(self.frames)
+        self.dispatcher.frames += 1
+        return ExecId(self.dispatcher.frames)
 
     def handlers(self) -> Iterator[Handler]:
         """All bound ops."""
@@ -130,18 +129,20 @@ class Engine:
 
     # --- what begins Frames -------------------------------------------------------------------------------------------
 
-    def begin_invoke(self, target: str, key: tuple[str, ...], exec_id: ExecId, values: Sequence[Any]) -> None:
-        """Begin the Frame of an invoke; `key` is the target and the names of the inputs, in the order of the values."""
+    def route(self, target: str, key: tuple[str, ...]) -> Route:
+        """Find what an invoke with some inputs begins; `key` is the target and the names of the inputs."""
         function, lane = self.functions[target]
-        found = function.invocations.get(key) or function.invocation(key)
-        self.origins += 1
-        if self.dispatcher.gate is None or self.bootstraps.admits(target, found.plan.touched):
-            origin = (b"invoke", target, self.origins)
-            self.dispatcher.begin(lane, found.plan, exec_id, None, origin, found.indices, values)
+        found = function.invocation(key)
+        route = self.dispatcher.routes[key] = (lane, found.plan, found.indices, found.classes)
+        return route
+
+    def admits(self, target: str, touched: frozenset[str]) -> bool:
+        """Say whether a Frame may begin while bootstraps run; else it is held back or dropped, with a Step."""
+        return self.bootstraps.admits(target, touched)
 
     def again(self, target: str, port: str, value: Any) -> None:
         """Begin a Frame of a target on one of its inputs, as an invoke would."""
-        self.begin_invoke(target, (target, port), self.next_exec(), (value,))
+        self.dispatcher.begin_invoke(target, (target, port), self.next_exec(), (value,))
 
     def run_bootstrap(self, name: str, exec_id: ExecId, inputs: Mapping[str, Any]) -> Frame:
         """Begin the Frame of a bootstrap function; `Bootstraps` watches it."""
@@ -191,13 +192,13 @@ class Engine:
         values: Sequence[int],
         items: Sequence[Any],
     ) -> Frame | None:
-        if self.dispatcher.gate is not None and not self.bootstraps.admits(target, plan.touched):
+        if self.dispatcher.gate is not None and not self.admits(target, plan.touched):
             return None
         return self.dispatcher.begin(self.functions[target][1], plan, exec_id, inbound, origin, values, items)
 
     def _origin(self, what: bytes, target: str) -> tuple[Any, ...]:
-        self.origins += 1
-        return (what, target, self.origins)
+        self.dispatcher.origins += 1
+        return (what, target, self.dispatcher.origins)
 
     def receive(self, data: Any, source: PeerId) -> None:
         """Take in an Envelope's bytes."""

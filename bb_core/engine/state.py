@@ -35,7 +35,7 @@ def capture(engine: Engine) -> State:
         "now": engine.now,
         "is_started": engine.is_started,
         "seed": engine.seed,
-        "counts": [engine.frames, engine.origins],
+        "counts": [engine.dispatcher.frames, engine.dispatcher.origins],
         "components": _components(engine),
         "frames": [_frame(engine, frame) for frame in engine.dispatcher.live.values()],
         "queues": engine.dispatcher.queues(),
@@ -52,7 +52,7 @@ def capture(engine: Engine) -> State:
 def revive(engine: Engine, state: State, incarnation: int | None) -> None:
     """Make an Engine that has done nothing yet what a state says."""
     engine.now, engine.is_started, engine.seed = state["now"], state["is_started"], state["seed"]
-    engine.frames, engine.origins = state["counts"]
+    engine.dispatcher.frames, engine.dispatcher.origins = state["counts"]
     for slot, kept in state["components"].items():
         engine.components[slot].restore(kept)
     for name in _SERVICES:

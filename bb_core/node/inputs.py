@@ -10,7 +10,7 @@ from bb_core.engine.backpressure import Cause
 from bb_core.engine.engine import Engine
 from bb_core.engine.sending import send_notice
 from bb_core.ids import ExecId, PeerId
-from bb_core.steps import Backpressure, Dropped
+from bb_core.steps import Backpressure, Dropped, PeerSilenced
 
 Input = tuple[int, str, tuple[Any, ...]]
 """When it came in nanoseconds, its kind, and what came with it."""
@@ -22,12 +22,14 @@ def _receive(engine: Engine, data: Any, source: PeerId, observed: bytes | None) 
     engine.receive(data, source)
 
 
-def _drop(engine: Engine, source: PeerId, reason: str) -> None:
-    engine.steps.append(Dropped(source, reason))
+def _drop(engine: Engine, source: PeerId, reason: str, count: int) -> None:
+    engine.steps.append(Dropped(source, reason, count))
 
 
-def _notify(engine: Engine, source: PeerId, wait: int, cause: str) -> None:
+def _notify(engine: Engine, source: PeerId, wait: int, cause: str, silent_until: int | None) -> None:
     send_notice(engine, source, wait, Cause(cause))
+    if silent_until is not None:
+        engine.steps.append(PeerSilenced(source, silent_until))
 
 
 def _bootstrap(engine: Engine, target: str, exec_id: int, inputs: Mapping[str, Any]) -> None:
@@ -66,7 +68,7 @@ TAKE: Final[dict[str, Callable[..., None]]] = {
     "receive": _receive,
     "drop": _drop,
     "notify": _notify,
-    "invoke": Engine.begin_invoke,
+    "invoke": lambda engine, *what: engine.dispatcher.begin_invoke(*what),
     "bootstrap": _bootstrap,
     "lifecycle": Engine.fire_lifecycle,
     "publish": Engine.publish,

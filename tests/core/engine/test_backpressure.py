@@ -88,8 +88,8 @@ def test_what_is_not_dropped_is_taken_in() -> None:
 def test_each_peer_has_its_own_notices() -> None:
     overload, now = silenced(A)
     assert overload.observe(B, 80, 100, now) == notify(1)
-    assert overload.is_silent(A)
-    assert not overload.is_silent(B)
+    assert overload.silent_until(A) is not None
+    assert overload.silent_until(B) is None
 
 
 @pytest.mark.parametrize(("quiet", "asked"), [(0, 4), (FORGIVEN - 1, 4), (FORGIVEN, 2), (2 * FORGIVEN, 1),
@@ -153,7 +153,7 @@ def test_the_peer_without_a_notice_for_longest_is_forgotten_first() -> None:
     for now, peer in enumerate((A, B, C)):
         overload.observe(peer, 80, 100, now)
     assert len(overload) == 2
-    assert [overload.is_silent(p) for p in (A, B, C)] == [False, True, True]
+    assert [overload.silent_until(p) is None for p in (A, B, C)] == [True, False, False]
     assert overload.recovered(10 * RECOVERY) == [B, C]
 
 
@@ -235,7 +235,7 @@ def test_nobody_is_silenced_for_longer_than_the_longest_silence(events: list[tup
     when = overload.next_wakeup(now)
     assert when is None or now <= when <= now + RECOVERY
     overload.recovered(now + RECOVERY)
-    assert not any(overload.is_silent(PeerId.from_int(number)) for number in range(4))
+    assert all(overload.silent_until(PeerId.from_int(number)) is None for number in range(4))
 
 
 def test_who_has_recovered_is_remembered_once_though_nobody_asks() -> None:
@@ -245,6 +245,6 @@ def test_who_has_recovered_is_remembered_once_though_nobody_asks() -> None:
         now = cycle * 100 * SECOND
         for at in (0, 1, 3):
             overload.observe(sender, 9, 10, now + at * SECOND)
-        assert overload.is_silent(sender)
+        assert overload.silent_until(sender) is not None
         overload.relieve(0, 10, now + 4 * SECOND)
     assert len(overload.state()["recovered"]) == 1

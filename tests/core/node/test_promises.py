@@ -14,18 +14,21 @@ from bb_core.ids import component_id
 from bb_core.steps import (
     AppEvent,
     Backpressure,
+    Dropped,
     EnvelopeRejected,
     FillRejected,
     OpFailed,
     PeerBlocked,
     PeerDown,
+    PeerHeard,
+    PeerSilenced,
     PeerSuspect,
     PeerUp,
     SendEnvelope,
 )
 from bb_core.wire.address import Address
 from bb_core.wire.codec import Envelope, Fill, encode
-from tests.support import AVERAGING, Averaging, NumpyBackend, peer
+from tests.support import AVERAGING, Averaging, Everyone, NumpyBackend, peer
 
 SECOND = 10**9
 
@@ -221,11 +224,59 @@ def test_who_sends_too_much_is_asked_to_wait_then_not_heard_and_heard_again_when
         steps = node.poll(second * SECOND).steps
         asked += [step.data for step in steps if isinstance(step, SendEnvelope) and step.peer == peer(1)]
         assert len([step for step in steps if isinstance(step, EnvelopeRejected)]) == heard
+        told = [step for step in steps if isinstance(step, PeerSilenced | PeerHeard)]
+        assert told == ([] if second < 3 else [PeerSilenced(peer(1), 33 * SECOND), PeerHeard(peer(1))])
     assert len(asked) == 3
     clients[peer(1)].receive(asked[0], 0, source=node.peer_id)
     assert clients[peer(1)].poll(0).steps == [Backpressure(node.peer_id, SECOND)]
     node.receive(b"rubbish", 4 * SECOND, source=peer(1))
     assert [type(step) for step in node.poll(4 * SECOND).steps] == [EnvelopeRejected]
+
+
+class Parked(bb.Module):
+    """Clients hold what they were sent for a long time."""
+
+    cohort = bb.PeerSelectorSlot(peer_class="client")
+
+    def body(self, g: bb.Graph) -> None:
+        x = g.input("x", bb.f32["N"])
+        received = g.send(x, to=self.cohort.current_view(g, after=x))
+        g.output("late", s.sleep(g, received, duration="1h"))
+
+
+def test_a_silence_ends_by_itself_and_the_node_wakes_for_it() -> None:
+    artefact = bb.Compiler().bind({"cohort": Everyone}).compile(Parked())
+    options = bb.NodeConfig(ingress=1000, ingress_bytes=1000)
+    node = bb.install(peer(0), [], artefact, ["Parked", "Parked@client"], options=options)
+    sender = bb.install(peer(1), [], artefact, ["Parked"])
+    sender.add_peer(peer(0), peer_class="client")
+    sender.invoke("Parked", {"x": np.zeros(150, np.float32)}, 0)
+    (envelope,) = [s.data for s in sender.poll(0).steps if isinstance(s, SendEnvelope)]
+    node.receive(envelope, 0, source=peer(1))
+    node.poll(0)
+    assert node.stats()["charged_bytes"] > 600  # its Frame waits for a long time, and holds the bytes
+    for second in (0, 1, 3):
+        node.receive(bytes(200), second * SECOND, source=peer(1))
+        result = node.poll(second * SECOND)
+    assert PeerSilenced(peer(1), 33 * SECOND) in result.steps
+    assert result.next_wakeup == 33 * SECOND
+    assert "silenced" in node.explain_wakeup()
+    node.restore(node.snapshot())
+    node.receive(bytes(200), 4 * SECOND, source=peer(1))
+    assert node.poll(4 * SECOND).steps == []
+    assert node.poll(33 * SECOND).steps == [PeerHeard(peer(1))]
+
+
+def test_what_finds_no_room_is_counted_for_each_peer_and_holds_nothing() -> None:
+    artefact = bb.Compiler().bind(AVERAGING).compile(Averaging())
+    node = bb.install(peer(0), [], artefact, ["Averaging"], options=bb.NodeConfig(ingress=2))
+    for _ in range(1000):
+        node.receive(b"rubbish", 0, source=peer(1))
+        node.receive(b"rubbish", 0, source=peer(2))
+    assert node.stats()["ingress"] < 10
+    dropped = {step.source: step.count for step in node.poll(0).steps if isinstance(step, Dropped)}
+    assert dropped == {peer(1): 999, peer(2): 999}
+    assert node.poll(0).steps == []
 
 
 @pytest.mark.slow
