@@ -70,6 +70,9 @@ BINDINGS: Final = f"{PREFIX}.bindings"
 
 # --- attributes -------------------------------------------------------------------------------------------------------
 AFTER: Final = "after"
+"""How many of an op's last inputs it only waits for."""
+ORDER: Final = "order"
+"""How many of those, the last, keep a slot's ops in order: they wait for an op to be over, not for its value."""
 """INT: how many trailing inputs are control edges, whose values are ignored."""
 COUNT: Final = "count"
 """INT on Send and Recv: how many values travel together."""

@@ -34,7 +34,10 @@ cdef class Table:
     # op -> values that it writes, -1 for one that nobody reads (CSR)
     cdef int32_t *output_at
     cdef int32_t *outputs
+    # op -> value that says that it is over, -1 where nobody waits for that
+    cdef int32_t *over
     cdef readonly tuple constants
+    cdef readonly tuple tokens         # the same, to be read from Python
     cdef int32_t *_block
 
     cdef int _fill(self, int32_t *into, object numbers) except -1
@@ -47,6 +50,7 @@ cdef class Plan:
     cdef readonly tuple claims         # components that the entry uses exclusively
     cdef readonly int32_t exclusive_ops
     cdef readonly frozenset touched    # components that it uses at all
+    cdef readonly tuple over           # values that say that ops are over, of those that it does not reach
 
 
 cdef class Handler:

@@ -12,6 +12,7 @@ class Table:
     n_values: int
     n_ops: int
     constants: tuple[tuple[int, Any], ...]
+    tokens: tuple[int, ...]
     def __init__(
         self,
         name: str,
@@ -21,6 +22,7 @@ class Table:
         outputs: list[list[int]],
         constants: tuple[tuple[int, Any], ...],
         any_of: frozenset[int] = ...,
+        tokens: list[int] | None = ...,
     ) -> None: ...
 
 @final
@@ -31,6 +33,7 @@ class Plan:
     claims: tuple[Any, ...]
     exclusive_ops: int
     touched: frozenset[Any]
+    over: tuple[int, ...]
     def __init__(
         self,
         name: str,
@@ -39,6 +42,7 @@ class Plan:
         claims: tuple[Any, ...],
         exclusive_ops: int,
         touched: frozenset[Any],
+        over: tuple[int, ...] = ...,
     ) -> None: ...
 
 @final
@@ -108,6 +112,7 @@ class Frame:
     def __init__(self, lane: Lane, plan: Plan, exec_id: Any, inbound: Any, origin: tuple[Any, ...]) -> None: ...
     def write(self, value: int, item: Any) -> None: ...
     def write_late(self, value: int, item: Any) -> None: ...
+    def holds(self, value: int) -> bool: ...
     def held_values(self) -> int: ...
     def inputs(self, op: int) -> tuple[Any, ...]: ...
     def missing(self, op: int) -> list[int]: ...

@@ -75,22 +75,27 @@ cdef class Table:
         outputs: For each op the values that it writes, -1 for one that nobody reads.
         constants: (value, item) pairs that every Frame holds from the start.
         any_of: Ops that are ready as soon as one of their values is written.
+        tokens: For each op the value that says that it is over, however it ended; -1 where nobody waits for that.
     """
 
     def __cinit__(
         self, str name, int n_values, list waits, list inputs, list outputs, tuple constants,
-        frozenset any_of=frozenset()
+        frozenset any_of=frozenset(), list tokens=None
     ):
         cdef int n_ops = len(waits)
+        self.tokens = (-1,) * n_ops if tokens is None else tuple(tokens)
         consumers = [[] for _ in range(n_values)]
         for op, values in enumerate(waits):
             for value in values:
                 if not 0 <= value < n_values:
                     raise ValueError("a value's index is outside the table")
                 consumers[value].append(op)
-        for rows in (inputs, outputs):
+        if any(not -1 <= token < n_values for token in self.tokens):
+            raise ValueError("a value's index is outside the table")
+        for rows in (inputs, outputs, self.tokens):
             if len(rows) != n_ops:
                 raise ValueError("the tables have different numbers of ops")
+        for rows in (inputs, outputs):
             for row in rows:
                 for value in row:
                     if not -1 <= value < n_values:
@@ -101,7 +106,7 @@ cdef class Table:
         flat = [_csr(consumers), _csr(waits), _csr(inputs), _csr(outputs)]
         needs = [min(len(w), 1) if op in any_of else len(w) for op, w in enumerate(waits)]
         counts = [needs, [len(c) for c in consumers]]
-        size = sum(len(at) + len(items) for at, items in flat) + n_ops + n_values
+        size = sum(len(at) + len(items) for at, items in flat) + 2 * n_ops + n_values
         self._block = <int32_t *>PyMem_Malloc((size + 1) * sizeof(int32_t))
         if self._block is NULL:
             raise MemoryError
@@ -123,6 +128,8 @@ cdef class Table:
         at += self._fill(at, flat[3][0])
         self.outputs = at
         at += self._fill(at, flat[3][1])
+        self.over = at
+        at += self._fill(at, self.tokens)
         self.need = at
         at += self._fill(at, counts[0])
         self.readers = at
@@ -149,14 +156,25 @@ def _csr(rows):
 
 @cython.final
 cdef class Plan:
-    """How a Frame of one entry begins, which exclusive components it claims, and which it touches at all."""
+    """How a Frame of one entry begins, which exclusive components it claims, and which it touches at all.
 
-    def __cinit__(self, str name, Table table, tuple starts, tuple claims, int32_t exclusive_ops, frozenset touched):
+    Args:
+        over: Values that say that an op is over, of ops that the entry does not reach: nobody is to wait for those.
+    """
+
+    def __cinit__(
+        self, str name, Table table, tuple starts, tuple claims, int32_t exclusive_ops, frozenset touched,
+        tuple over=()
+    ):
         for op in starts:
             if not 0 <= op < table.n_ops:
                 raise IndexError(op)
         self.name, self.table, self.starts, self.claims = name, table, starts, claims
         self.exclusive_ops, self.touched = exclusive_ops, touched
+        self.over = over
+        for token in over:
+            if not 0 <= token < table.n_values:
+                raise IndexError(token)
 
 
 @cython.final
@@ -293,7 +311,7 @@ cdef class Frame:
     @cython.boundscheck(False)  # the indices are the table's
     @cython.wraparound(False)
     cdef void _finish(self, int32_t op, Handler handler):
-        """Drop the values that this op was the last to read."""
+        """Drop the values that this op was the last to read, and say that it is over to those who wait for that."""
         cdef Table table = self.table
         cdef int32_t i
         for i in range(table.waits_at[op], table.waits_at[op + 1]):
@@ -301,6 +319,8 @@ cdef class Frame:
                 self.values[table.waits[i]] = None
         if handler.exclusive:
             self.exclusive_left -= 1
+        if table.over[op] >= 0:
+            self._write(table.over[op], _TRIGGER)
 
     @property
     def claims(self):
@@ -311,6 +331,12 @@ cdef class Frame:
     def is_idle(self):
         """Whether no op is ready."""
         return self.head == self.tail
+
+    def holds(self, int32_t value):
+        """Whether a value has been written, and has readers that have not run."""
+        if not 0 <= value < self.table.n_values:
+            raise IndexError(value)
+        return self.values[value] is not None
 
     def held_values(self):
         """How many values are held, for tests and `explain`."""
@@ -402,6 +428,8 @@ cdef class Dispatcher:
         for op in plan.starts:
             frame.ready[frame.tail] = op
             frame.tail += 1
+        for op in plan.over:
+            frame._write(op, _TRIGGER)
         if len(values) != len(items):
             raise ValueError(f"{len(values)} seeds were given {len(items)} items")
         for index in values:
@@ -607,10 +635,16 @@ cdef class Dispatcher:
             if table.outputs[first] >= 0:
                 frame._write(table.outputs[first], result)
             return 0
+        cdef bint lacks = False
         results = checked(result, handler)
         for i in range(count):
-            if table.outputs[first + i] >= 0 and results[i] is not None:
-                frame._write(table.outputs[first + i], results[i])
+            if table.outputs[first + i] >= 0:
+                if results[i] is None:
+                    lacks = True
+                else:
+                    frame._write(table.outputs[first + i], results[i])
+        if lacks:
+            self.services.forsake(frame, op)
         return 0
 
     cdef bint _claim(self, Frame frame):

@@ -263,7 +263,17 @@ class Engine:
         for value, watched in self.functions[frame.table.name][0].watches:
             if op in watched:
                 frame.write_late(value, TRIGGER)
+        self.forsake(frame, op)
         self.bootstraps.failed(frame)
+
+    def forsake(self, frame: Frame, op: int) -> None:
+        """Say of the ops that never run, since one has ended without outputs, that they are over: others may wait."""
+        function, tokens = self.functions[frame.table.name][0], frame.table.tokens
+        if function.needed_by:
+            lacking = [value for value in function.outputs(op) if not frame.holds(value)]
+            for never in function.never_run(lacking):
+                if tokens[never] >= 0:
+                    frame.write_late(tokens[never], TRIGGER)
 
     def report(self, frame: Frame, handler: Handler, error: BaseException) -> None:
         """Add the Step of a failure."""

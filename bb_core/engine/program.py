@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,17 @@ from bb_core.engine.governor import GATES
 from bb_core.errors import InstallError
 from bb_core.ir.entries import INVOKE, Entry, begins, entries_of, entry_for, is_constant, is_on_failure, is_recv
 from bb_core.ir.passport import digest_of
-from bb_core.ir.proto import attribute, attributes, captured, data_inputs, metadata, reads, source_of, value_types
+from bb_core.ir.proto import (
+    attribute,
+    attributes,
+    captured,
+    data_inputs,
+    metadata,
+    needs,
+    order_inputs,
+    source_of,
+    value_types,
+)
 from bb_core.ops.spec import Answer, OpSpec
 from bb_core.ops.table import find_spec
 from bb_core.plugins import installed_plugins
@@ -106,9 +117,26 @@ class FunctionProgram:
     entries: dict[str, Plan]
     proto: onnx.FunctionProto = field(repr=False)
     index: dict[str, int] = field(repr=False)
+    needed_by: dict[int, tuple[int, ...]] = field(repr=False)
+    """For each value, the ops that never run without it."""
     watches: tuple[tuple[int, frozenset[int]], ...] = ()
     """For each OnFailure: the value to write, and the ops whose failure it watches for."""
     sources: tuple[Source, ...] = ()
+
+    def outputs(self, op: int) -> list[int]:
+        """Return the values that an op writes."""
+        return [self.index[name] for name in self.ops[op].output_ports if name]
+
+    def never_run(self, lacking: Iterable[int]) -> Iterator[int]:
+        """Give the ops that never run when some values are never written, each once."""
+        found: set[int] = set()
+        queue = deque(lacking)
+        while queue:
+            for reader in self.needed_by.get(queue.popleft(), ()):
+                if reader not in found:
+                    found.add(reader)
+                    queue += self.outputs(reader)
+                    yield reader
 
     invocations: dict[tuple[str, ...], Invocation] = field(default_factory=dict, repr=False)
     """Those that have been asked for, by key."""
@@ -204,14 +232,20 @@ def _function(proto: onnx.FunctionProto, bindings: dict[str, dict[str, Any]]) ->
     names = [*proto.input, *(v for n in (*constants, *nodes) for v in n.output if v)]
     index = {v: i for i, v in enumerate(names)}
     fixed = {n.output[0] for n in constants}
-    needed = [[] if is_on_failure(n) else reads(n) for n in nodes]
+    needed = [[] if is_on_failure(n) else needs(n) for n in nodes]
     read = {v for values in needed for v in values}
-    waits = [sorted({index[v] for v in values if v not in fixed}) for values in needed]
+    tokens = _tokens(nodes, len(names))
+    index |= {f"{nodes[i].name} is over": token for i, token in enumerate(tokens) if token >= 0}
+    maker = {v: i for i, n in enumerate(nodes) for v in n.output}
+    waits = [
+        sorted({index[v] for v in values if v not in fixed} | {tokens[maker[v]] for v in order_inputs(n)})
+        for n, values in zip(nodes, needed, strict=True)
+    ]
     inputs = [[index.get(v, -1) for v in _arguments(n)] for n in nodes]
     outputs = [[index[v] if v in read else -1 for v in n.output] for n in nodes]
     any_of = frozenset(i for i, n in enumerate(nodes) if (spec := find_spec(n.domain, n.op_type)) and spec.any_of)
     held = tuple((index[n.output[0]], _constant(n)) for n in constants)
-    table = Table(proto.name, len(names), waits, inputs, outputs, held, any_of)
+    table = Table(proto.name, len(index), waits, inputs, outputs, held, any_of, tokens)
     types = value_types(proto)
     ops = [_info(n, types, bindings) for n in nodes]
     function = FunctionProgram(
@@ -224,6 +258,7 @@ def _function(proto: onnx.FunctionProto, bindings: dict[str, dict[str, Any]]) ->
         {},
         proto,
         index,
+        _needed_by(nodes, needed, index, any_of) if any(token >= 0 for token in tokens) else {},
         _watches(nodes, index),
         tuple(_source(n, index) for n in nodes if begins(n) and not is_recv(n)),
     )
@@ -232,9 +267,29 @@ def _function(proto: onnx.FunctionProto, bindings: dict[str, dict[str, Any]]) ->
     return function
 
 
+def _tokens(nodes: Sequence[onnx.NodeProto], first: int) -> list[int]:
+    """For each op, the index of the value that says that it is over; -1 where no other op on its slot waits for it."""
+    waited = {v for n in nodes for v in order_inputs(n)}
+    tokens = []
+    for node in nodes:
+        tokens.append(first if waited.intersection(node.output) else -1)
+        first += tokens[-1] >= 0
+    return tokens
+
+
 def _arguments(node: onnx.NodeProto) -> list[str]:
     """What an op is called with: its inputs, then what its bodies take from outside."""
     return [*data_inputs(node), *captured(node)]
+
+
+def _needed_by(
+    nodes: Sequence[onnx.NodeProto], needed: Sequence[list[str]], index: dict[str, int], any_of: frozenset[int]
+) -> dict[int, tuple[int, ...]]:
+    found: dict[int, tuple[int, ...]] = {}
+    for i in range(len(nodes)):
+        for value in dict.fromkeys(needed[i]) if i not in any_of else ():
+            found[index[value]] = (*found.get(index[value], ()), i)
+    return found
 
 
 def _watches(nodes: Sequence[onnx.NodeProto], index: dict[str, int]) -> tuple[tuple[int, frozenset[int]], ...]:
@@ -249,7 +304,7 @@ def _watches(nodes: Sequence[onnx.NodeProto], index: dict[str, int]) -> tuple[tu
                 i = producer[queue.pop()]
                 if i not in watched:
                     watched.add(i)
-                    queue += [v for v in reads(nodes[i]) if v in producer]
+                    queue += [v for v in needs(nodes[i]) if v in producer]
             found.append((index[node.output[0]], frozenset(watched)))
     return tuple(found)
 
@@ -277,7 +332,8 @@ def _plan(entry: Entry, function: FunctionProgram) -> Plan:
     claims = sorted({s for op in exclusive for s in op.touched})
     touched = frozenset(s for op in ops for s in op.touched)
     starts = tuple(_kept(function.proto, entry.starts))
-    return Plan(entry.name, function.table, starts, tuple(claims), len(exclusive), touched)
+    over = tuple(function.table.tokens[i] for i in _kept(function.proto, entry.absent))
+    return Plan(entry.name, function.table, starts, tuple(claims), len(exclusive), touched, over)
 
 
 def _info(node: onnx.NodeProto, types: dict[str, t.Type], bindings: dict[str, dict[str, Any]]) -> OpInfo:

@@ -19,8 +19,8 @@ from bb_core.ops.spec import Answer
 from bb_core.ops.table import find_spec
 
 _INTERNAL = {
-    keys.AFTER, keys.SITES, keys.KINDS, keys.PORTS, keys.EDGE, keys.COUNT, keys.GATES, keys.DELIVERY, keys.REPLY,
-    keys.ASKED, keys.GATHER, keys.DEADLINE_DEFAULT,
+    keys.AFTER, keys.ORDER, keys.SITES, keys.KINDS, keys.PORTS, keys.EDGE, keys.COUNT, keys.GATES, keys.DELIVERY,
+    keys.REPLY, keys.ASKED, keys.GATHER, keys.DEADLINE_DEFAULT,
 }  # fmt: skip
 
 

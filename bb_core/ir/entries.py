@@ -18,7 +18,7 @@ import onnx
 
 from bb_core import keys
 from bb_core.ir.naming import is_bootstrap
-from bb_core.ir.proto import attribute, metadata, reads
+from bb_core.ir.proto import attribute, metadata, needs, order_inputs
 from bb_core.ops.table import find_spec
 
 INVOKE: Final = "invoke"
@@ -34,12 +34,14 @@ class Entry:
         seeds: Values that the entry writes.
         ops: Indices of the nodes that it reaches, in order.
         starts: Those of them that have no input to wait for.
+        absent: Indices of nodes that come before one of its ops on a slot, and that it does not reach.
     """
 
     name: str
     seeds: tuple[str, ...]
     ops: tuple[int, ...]
     starts: tuple[int, ...]
+    absent: tuple[int, ...] = ()
 
 
 def is_constant(node: onnx.NodeProto) -> bool:
@@ -96,15 +98,19 @@ def _first_entry(function: onnx.FunctionProto) -> str:
 
 def _reach(nodes: Sequence[onnx.NodeProto], entries: Sequence[tuple[str, tuple[str, ...]]]) -> list[Entry]:
     """Go through the nodes once forward and once backward; a set of entries is the bits of one number."""
-    inputs = [reads(n) for n in nodes]
+    inputs = [needs(n) for n in nodes]
+    maker = {v: i for i, n in enumerate(nodes) for v in n.output}
     constants = {n.output[0] for n in nodes if is_constant(n)}
     reached, passive = _forward(nodes, inputs, constants, entries)
     _backward(nodes, inputs, reached, passive)
     found = []
     for bit, (name, seeds) in enumerate(entries):
         ops = tuple(i for i, mask in enumerate(reached) if mask >> bit & 1)
-        starts = tuple(i for i in ops if not is_on_failure(nodes[i]) and all(v in constants for v in inputs[i]))
-        found.append(Entry(name, seeds, ops, starts))
+        first = [i for i in ops if not is_on_failure(nodes[i]) and all(v in constants for v in inputs[i])]
+        starts = tuple(i for i in first if not order_inputs(nodes[i]))
+        among = set(ops)
+        ahead = {maker[v] for i in ops for v in order_inputs(nodes[i])} - among
+        found.append(Entry(name, seeds, ops, starts, tuple(sorted(ahead))))
     return found
 
 

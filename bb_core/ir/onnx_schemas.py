@@ -85,7 +85,7 @@ def _formal(port: Port, index: int, letter: str) -> defs.OpSchema.FormalParamete
 def _attributes(spec: OpSpec) -> list[defs.OpSchema.Attribute]:
     named = {a.name: (_KINDS[a.kind], a.default is REQUIRED) for a in spec.attributes}
     named |= {s.name: (defs.OpSchema.AttrType.STRING, True) for s in spec.slots}
-    for name in (keys.AFTER, keys.DEADLINE, keys.DEADLINE_DEFAULT):
+    for name in (keys.AFTER, keys.ORDER, keys.DEADLINE, keys.DEADLINE_DEFAULT):
         named.setdefault(name, (defs.OpSchema.AttrType.INT, False))
     return [defs.OpSchema.Attribute(n, kind, "", required=needed) for n, (kind, needed) in sorted(named.items())]
 

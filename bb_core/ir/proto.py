@@ -125,6 +125,24 @@ def add_control(node: onnx.NodeProto, value: str) -> None:
         set_attribute(node, keys.AFTER, control_count(node) + 1)
 
 
+def add_order(node: onnx.NodeProto, value: str) -> None:
+    """Let one of our ops wait until the op that makes a value is over, whether it has made it or not."""
+    add_control(node, value)
+    set_attribute(node, keys.ORDER, int(attribute(node, keys.ORDER, 0)) + 1)
+
+
+def order_inputs(node: onnx.NodeProto) -> list[str]:
+    """Return the values whose makers must be over before a node runs, if they run in its Frame at all."""
+    count = 0 if node.domain in (keys.ONNX, keys.MODULE) else int(attribute(node, keys.ORDER, 0))
+    return list(node.input)[-count:] if count else []
+
+
+def needs(node: onnx.NodeProto) -> list[str]:
+    """Return all values that a node cannot run without."""
+    order = order_inputs(node)
+    return reads(node)[: -len(order)] if order else reads(node)
+
+
 @lru_cache(maxsize=4096)
 def type_to_proto(type_: Type) -> onnx.TypeProto:
     """Write a type as ONNX: a tensor type when its elements are known, else an opaque type. To be read only."""

@@ -31,7 +31,7 @@ import onnx
 
 from bb_core import keys
 from bb_core import types as t
-from bb_core.ir.proto import attribute, attributes, control_inputs, data_inputs, metadata
+from bb_core.ir.proto import attribute, attributes, control_inputs, data_inputs, metadata, order_inputs
 from bb_core.ops.spec import Answer, OpSpec
 from bb_core.ops.table import find_spec
 from bb_core.values import TRIGGER, Composite
@@ -106,8 +106,14 @@ class PlainOp:
         return frozenset(control_inputs(self.node))
 
     @cached_property
+    def order(self) -> frozenset[str]:
+        """Values whose makers must be over before it runs."""
+        return frozenset(order_inputs(self.node))
+
+    @cached_property
     def reads(self) -> frozenset[str]:
-        return frozenset(filter(None, self.arguments)) | self.controls
+        """Values that it cannot run without."""
+        return frozenset(filter(None, self.arguments)) | self.controls - self.order
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:
@@ -137,6 +143,11 @@ class PlainFunction:
     def makers(self) -> dict[str, PlainOp]:
         """Which op writes a value."""
         return {v: op for op in self.ops for v in op.outputs if v}
+
+    @cached_property
+    def read(self) -> set[str]:
+        """Values that some op needs."""
+        return {v for op in self.ops for v in op.reads}
 
     @cached_property
     def passive(self) -> set[str]:
@@ -196,6 +207,8 @@ class PlainFrame:
     seen: set[int] = field(default_factory=set)
     """Ops that have been ready."""
     ended: set[int] = field(default_factory=set)
+    gone: set[int] = field(default_factory=set)
+    """Ops that have ended, and those that never run since what they need is never made."""
     open: dict[int, PlainLater] = field(default_factory=dict)
     holds: bool = False
     waited: bool = False
@@ -226,6 +239,9 @@ class PlainFrame:
                 self.ready.append(op.index)
 
     def _is_ready(self, op: PlainOp) -> bool:
+        ahead = {self.function.makers[v].index for v in op.order} & self.entry
+        if not ahead <= self.gone:
+            return False
         if op.takes_one:
             return op.controls <= self.values.keys() and any(v in self.values for v in op.arguments)
         return op.reads <= self.values.keys()
@@ -235,6 +251,25 @@ class PlainFrame:
         if name:
             self.values[name] = item
             self.look()
+
+    def end(self, op: PlainOp) -> None:
+        """Take in that an op has run, or failed."""
+        self.ended.add(op.index)
+        self.gone.add(op.index)
+        self.look()
+
+    def forsake(self, op: PlainOp) -> None:
+        """Take in that an op has not made all its outputs: who needs one is over, and who needs theirs."""
+        queue, found = [v for v in op.outputs if v not in self.values], set()
+        while queue:
+            value = queue.pop(0)
+            for reader in self.function.ops:
+                lacks = value in reader.reads and not reader.takes_one and not reader.watches
+                if lacks and reader.index not in found:
+                    found.add(reader.index)
+                    queue += reader.outputs
+                    self.gone.add(reader.index)
+                    self.look()
 
     def lets_go(self) -> bool:
         """Whether it has no more use for its exclusive slots, or none for now."""
@@ -584,7 +619,7 @@ class PlainNode:
             later = self.fresh.pop(0)
             if later.is_open:
                 self._close(later)
-        frame.ended.add(op.index)
+        frame.end(op)
         self._tidy(frame)
 
     def _write(self, frame: PlainFrame, op: PlainOp, result: Any) -> None:
@@ -592,6 +627,8 @@ class PlainNode:
         for name, item in zip(op.outputs, results, strict=True):
             if item is not None:
                 frame.write(name, item)
+        if any(item is None and name in frame.function.read for name, item in zip(op.outputs, results, strict=True)):
+            frame.forsake(op)
 
     def _failed(self, frame: PlainFrame, op: PlainOp, error: BaseException) -> None:
         role = self.roles[op.slot] if op.slot else ""
@@ -600,6 +637,7 @@ class PlainNode:
             waits = watch.watches and watch.index in frame.entry and watch.outputs[0] not in frame.values
             if waits and op.index in frame.function.upstream(watch.arguments[0]):
                 frame.write(watch.outputs[0], TRIGGER)
+        frame.forsake(op)
 
     # --- Laters -------------------------------------------------------------------------------------------------------
 
@@ -624,7 +662,7 @@ class PlainNode:
             self._write(frame, op, result)
         except Exception as found:  # a Concrete may answer, or raise, anything
             self._failed(frame, op, found)
-        frame.ended.add(op.index)
+        frame.end(op)
         self._tidy(frame)
 
     # --- ops ----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from bb_core.compiler.state import State, slots_touched
 from bb_core.ir.encode import set_graph
 from bb_core.ir.entries import entries_of, is_constant, is_recv
 from bb_core.ir.naming import compiled_name, is_bootstrap
-from bb_core.ir.proto import add_control, input_source, metadata, reads, set_metadata, set_value_types, value_types
+from bb_core.ir.proto import add_order, input_source, metadata, reads, set_metadata, set_value_types, value_types
 from bb_core.ops.table import find_spec
 from bb_core.types import Type
 
@@ -21,7 +21,8 @@ def partition_by_wire_ops(model: onnx.ModelProto, state: State) -> None:
 
     They are named `<Module>` and `<Module>@<class>`, their bootstraps the same with `#bootstrap`.
     Constants are copied into each function that reads them. Ops on one stateful slot then get control edges in the
-    order in which they were written, within one entry; ops that are ordered already get none.
+    order in which they were written, within one entry; ops that are ordered already get none. Such an edge waits for
+    the earlier op to be over: when that one fails, or is not asked for in a Frame, the later one runs all the same.
 
     Needs: homes, Recvs. Leaves: the functions, the bodies first, sorted by class, and a graph that calls each. Fails
     with: nothing.
@@ -103,7 +104,7 @@ def _order_on_slots(part: onnx.FunctionProto) -> int:
                 earlier = on_slot.setdefault(slot, [])
                 last = next((j for j in reversed(earlier) if reached_by[i] <= reached_by[j]), None)
                 if last is not None and not mine >> last & 1:
-                    add_control(node, part.node[last].output[0])
+                    add_order(node, part.node[last].output[0])
                     mine |= 1 << last | before[last]
                     added += 1
                 earlier.append(i)

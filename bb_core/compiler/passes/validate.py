@@ -13,7 +13,7 @@ from bb_core.ir.schemas import schema_of
 from bb_core.ops.spec import REQUIRED, OpSpec
 from bb_core.ops.table import find_spec, op_table
 
-_EVERYWHERE = {keys.AFTER, keys.DEADLINE, keys.DEADLINE_DEFAULT}
+_EVERYWHERE = {keys.AFTER, keys.ORDER, keys.DEADLINE, keys.DEADLINE_DEFAULT}
 
 
 def validate(model: onnx.ModelProto, state: State) -> None:
