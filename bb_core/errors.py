@@ -543,6 +543,18 @@ class IncompleteEdge(RemoteError):
     code = "BB-R010"
 
 
+class NotDelivered(RemoteError):
+    """A peer has not confirmed in time what was sent to it with a receipt."""
+
+    code = "BB-R011"
+
+
+class Overfull(RemoteError):
+    """There is no room for a value in chunks now; its sender sends it again."""
+
+    code = "BB-R012"
+
+
 # --- a plugin ---------------------------------------------------------------------------------------------------------
 
 

@@ -98,6 +98,21 @@ class WireTimeout(Struct, frozen=True):
     peers: tuple[PeerId, ...]
 
 
+class Undelivered(Struct, frozen=True):
+    """A peer has not confirmed in time what was sent to it again and again.
+
+    Attributes:
+        request: Its request's id.
+        arrived: How many of its Envelopes the peer has confirmed.
+        count: Of how many.
+    """
+
+    peer: PeerId
+    request: int
+    arrived: int
+    count: int
+
+
 class BudgetSpent(Struct, frozen=True):
     """A poll stopped at its budget; poll again with the same time."""
 
@@ -119,7 +134,7 @@ class Deferred(Struct, frozen=True):
 
 
 class PeerResolveFailed(Struct, frozen=True):
-    """A peer has no known address."""
+    """A peer of which no address is known could not be reached."""
 
     peer: PeerId
 
@@ -143,9 +158,10 @@ class PeerUp(Struct, frozen=True):
 
 
 class PeerBlocked(Struct, frozen=True):
-    """An Envelope of a blocked peer was refused."""
+    """Envelopes of a blocked peer were refused, or one to it or to a peer that cools down was held back."""
 
     peer: PeerId
+    count: int = 1
 
 
 class Backpressure(Struct, frozen=True):
@@ -193,6 +209,7 @@ Step = (
     | FillRejected
     | Dropped
     | WireTimeout
+    | Undelivered
     | BudgetSpent
     | OpCompleted
     | Deferred

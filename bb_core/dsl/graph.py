@@ -125,6 +125,8 @@ class Graph:
         name: str | None = None,
         after: After = None,
         gates: Sequence[str] = (),
+        ack: bool = False,
+        deadline: str | int | None = None,
     ) -> Any:
         """Send a value, or a tuple of values as one Envelope, to one peer or to many.
 
@@ -134,13 +136,25 @@ class Graph:
             name: Name of the edge; without it the value's own name (`model.params`).
             after: Values to wait for.
             gates: Gates that the Envelope must pass beside those that always stand there; there is `backoff`.
+            ack: Send again until every peer has confirmed that it has it; each gets it once. A value that is too large
+                for one Envelope is always sent so.
+            deadline: With `ack`, how long to try while nothing arrives, such as `"2m"`; 30 s if it is not given.
 
         Returns:
-            The value as received, with `.sender` and `.request`; for a tuple its parts.
+            The value as received, with `.sender` and `.request`, and with `ack` `.delivered`, a Trigger where it was
+            sent; for a tuple its parts.
         """
-        return sending.send(self, value, to, name, after, gates)
+        return sending.send(self, value, to, name, after, gates, ack=ack, deadline=deadline)
 
-    def reply(self, value: Output | Sequence[Output], to: Received, *, after: After = None) -> Any:
+    def reply(
+        self,
+        value: Output | Sequence[Output],
+        to: Received,
+        *,
+        after: After = None,
+        ack: bool = False,
+        deadline: str | int | None = None,
+    ) -> Any:
         """Answer what was received: `g.reply(update, to=params)` is `g.send(update, to=params.sender)`."""
         sender = getattr(to, "sender", None)
         if sender is None:
@@ -149,7 +163,7 @@ class Graph:
                 where=caller_line(),
                 expected="to=what g.send returned, as received",
             )
-        return sending.send(self, value, sender, None, after, ())
+        return sending.send(self, value, sender, None, after, (), ack=ack, deadline=deadline)
 
     def gather(
         self,

@@ -115,10 +115,12 @@ class Received(Output):
     Attributes:
         sender: Peer that sent it, verified by the transport; at home where the value is.
         request: Id of the request; at home where it was sent from.
+        delivered: Trigger that all peers have confirmed it, at home there too; None unless it was sent with `ack=True`.
     """
 
     sender: Output
     request: Output
+    delivered: Output | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -146,6 +148,11 @@ class ReceivedParts(tuple[Received, ...]):
     def request(self) -> Output:
         """Id of the request."""
         return self[0].request
+
+    @property
+    def delivered(self) -> Output | None:
+        """Trigger that all peers have confirmed them; None unless they were sent with `ack=True`."""
+        return self[0].delivered
 
 
 class Outputs:

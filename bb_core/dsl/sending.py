@@ -11,14 +11,15 @@ from bb_core import types as t
 from bb_core.dsl.names import check_name
 from bb_core.dsl.output import Gathered, Output, Received, ReceivedParts
 from bb_core.dsl.source import caller_line
-from bb_core.errors import MissingInput, TypeMismatch, UnknownPort, did_you_mean
-from bb_core.ops.wire import GATHER, SEND
+from bb_core.errors import IllegalValue, MissingInput, TypeMismatch, UnknownPort, did_you_mean
+from bb_core.ops.wire import DELIVERED, GATHER, SEND
 
 if TYPE_CHECKING:
     from bb_core.dsl.graph import After, Graph
 
 GATES: Final = (keys.GATE_BACKOFF, keys.GATE_PEER_HEALTH)
 """Gates that an author may ask for."""
+ACK_DEADLINE: Final = "30s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,15 @@ class Sent:
 
 
 def send(
-    g: Graph, value: Output | Sequence[Output], to: Output, name: str | None, after: After, gates: Sequence[str]
+    g: Graph,
+    value: Output | Sequence[Output],
+    to: Output,
+    name: str | None,
+    after: After,
+    gates: Sequence[str],
+    *,
+    ack: bool,
+    deadline: str | int | None,
 ) -> Any:
     """Record a Send; see `Graph.send`."""
     values = [g.check(v) for v in ((value,) if not isinstance(value, tuple | list) else value)]
@@ -51,22 +60,30 @@ def send(
     node = g.node_name(SEND.name)
     request = g.new_value(node, "request", t.REQUEST_ID, f"{edge}.request")
     sender = g.new_value(node, "sender", t.PEER_ID, f"{edge}.sender")
-    parts = ReceivedParts(
-        _received(g.new_value(node, f"received{i}", v.type, v.port), sender, request) for i, v in enumerate(values)
-    )
+    received = [g.new_value(node, f"received{i}", v.type, v.port) for i, v in enumerate(values)]
     attributes: dict[str, Any] = {keys.COUNT: len(values), keys.PORTS: tuple(ports), keys.EDGE: edge}
     if gates:
         attributes[keys.ASKED] = tuple(gates)
+    if deadline is not None and not ack:
+        raise IllegalValue(
+            "a Send that nobody confirms has no deadline",
+            where=caller_line(),
+            hint="write ack=True, or a deadline for what waits for the answers",
+        )
+    if ack:
+        attributes[keys.ACK] = _patience(ACK_DEADLINE if deadline is None else deadline)
     g.push(
         SEND.domain,
         SEND.name,
         [to.name, *(v.name for v in values)],
-        [request.name, sender.name, *(p.name for p in parts)],
+        [request.name, sender.name, *(v.name for v in received)],
         node,
         attributes=attributes,
         after=after,
     )
     g.asked[sender.name] = Sent(to, request)
+    delivered = _delivered(g, edge, request) if ack else None
+    parts = ReceivedParts(_received(v, sender, request, delivered) for v in received)
     return parts if isinstance(value, tuple | list) else parts[0]
 
 
@@ -112,8 +129,25 @@ def gather(
     return gathered if isinstance(received, tuple | list) else gathered[0]
 
 
-def _received(value: Output, sender: Output, request: Output) -> Received:
-    return Received(value.graph, value.name, value.type, value.source, value.port, sender, request)
+def _delivered(g: Graph, edge: str, request: Output) -> Output:
+    """Record what waits for the receipts of a Send. It needs no deadline: a delivery ends by itself."""
+    node = g.node_name(DELIVERED.name)
+    done = g.new_value(node, "done", t.TRIGGER, f"{edge}.delivered")
+    g.push(DELIVERED.domain, DELIVERED.name, [request.name], [done.name], node)
+    return done
+
+
+def _patience(deadline: str | int) -> int:
+    wait = t.parse_duration(deadline)
+    if wait < 1:
+        raise IllegalValue(
+            "a Send has no time to be confirmed in", where=caller_line(), expected="a deadline above zero"
+        )
+    return wait
+
+
+def _received(value: Output, sender: Output, request: Output, delivered: Output | None) -> Received:
+    return Received(value.graph, value.name, value.type, value.source, value.port, sender, request, delivered)
 
 
 def _asked(g: Graph, value: Output) -> Sent | None:

@@ -86,6 +86,7 @@ cdef class Frame:
     cdef readonly object inbound
     cdef readonly tuple origin         # what began it: the key of its random numbers
     cdef public int64_t charge         # bytes that it holds of the Node's budget
+    cdef public int64_t assembled      # the same of the budget for values that come in chunks
     cdef public list requests          # open requests, or None
     cdef public object on_end          # called without arguments when the Frame has ended
     cdef public dict generators        # or None
@@ -123,6 +124,7 @@ cdef class Dispatcher:
     cdef public frozenset gate         # None, or components that a bootstrap prepares
     cdef public list steps             # what has happened since the last poll
     cdef public int64_t charged        # bytes that live Frames hold
+    cdef public int64_t assembled      # bytes of values that came in chunks, which they hold
     cdef object ring                   # deque of Lanes with ready ops, in turns
     cdef dict owners                   # exclusive component -> the Frame that holds it
     cdef dict waiting                  # exclusive component -> heap of the Frames that wait for it, by age
@@ -154,6 +156,12 @@ cdef class Dispatcher:
     cdef void _enqueue(self, Frame frame)
 
 
+cdef class Sender:
+    cdef readonly object later         # deque of its Envelopes behind the one that stands in the ingress
+    cdef readonly int64_t count        # of all that wait
+    cdef readonly int64_t held         # their bytes
+
+
 cdef class Loop:
     cdef readonly Dispatcher dispatcher
     cdef readonly object engine
@@ -164,6 +172,8 @@ cdef class Loop:
     cdef dict take                     # kind of input -> what takes it in
     cdef object host                   # has `find`, `check`, `wake_up` and `result`
     cdef readonly object ingress       # deque of what waits to be taken in: (now, kind, arguments)
+    cdef readonly dict senders         # source -> its Envelopes that wait
+    cdef readonly int64_t waiting      # how many inputs wait, those of `senders` included
     cdef readonly dict dropped         # source -> how many of its Envelopes found no room since the last poll
     cdef public int64_t held           # bytes of the Envelopes among it
     cdef public int64_t now
@@ -173,6 +183,7 @@ cdef class Loop:
     cdef public bint is_watched        # somebody wants to know of every poll
     cdef public object recorder        # None, or what is told of each input
 
+    cdef int _next_of(self, tuple arguments) except -1
     cdef object _due(self, int64_t now)
     cdef object _next(self)
     cdef int _advance(self, int64_t now) except -1

@@ -4,7 +4,7 @@ from typing import Any, final
 
 from bb_core.steps import PollResult
 
-__all__ = ["Current", "Dispatcher", "Frame", "Handler", "Lane", "Loop", "Plan", "Table"]
+__all__ = ["Current", "Dispatcher", "Frame", "Handler", "Lane", "Loop", "Plan", "Sender", "Table"]
 
 @final
 class Table:
@@ -97,6 +97,7 @@ class Frame:
     origin: tuple[Any, ...]
     claims: tuple[Any, ...]
     charge: int
+    assembled: int
     requests: list[int] | None
     generators: dict[str, Any] | None
     gated: list[int] | None
@@ -126,6 +127,7 @@ class Dispatcher:
     gate: frozenset[Any] | None
     steps: list[Any]
     charged: int
+    assembled: int
     live: dict[Any, Frame]
     frames: int
     origins: int
@@ -156,10 +158,19 @@ class Dispatcher:
     def requeue(self, lane: Lane, left: int, frames: list[Frame]) -> None: ...
 
 @final
+class Sender:
+    later: deque[tuple[int, str, tuple[Any, ...]]]
+    count: int
+    held: int
+    def __init__(self) -> None: ...
+
+@final
 class Loop:
     dispatcher: Dispatcher
     engine: Any
     ingress: deque[tuple[int, str, tuple[Any, ...]]]
+    senders: dict[Any, Sender]
+    waiting: int
     dropped: dict[Any, int]
     held: int
     now: int
@@ -172,5 +183,7 @@ class Loop:
         self, engine: Any, take: dict[str, Callable[..., None]], host: Any, most: int, budget: int
     ) -> None: ...
     def put(self, kind: str, now: int, arguments: tuple[Any, ...]) -> None: ...
+    def receive(self, now: int, data: Any, source: Any, observed: Any, size: int) -> None: ...
+    def in_order(self) -> list[tuple[int, str, tuple[Any, ...]]]: ...
     def invoke(self, target: str, inputs: Mapping[str, Any], now: int) -> int: ...
     def poll(self, now: int) -> PollResult: ...

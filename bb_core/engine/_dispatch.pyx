@@ -373,6 +373,7 @@ cdef class Frame:
             "claimed": bool(self.claimed),
             "blocked": bool(self.blocked),
             "charge": self.charge,
+            "assembled": self.assembled,
             "values": [(i, v) for i, v in enumerate(self.values) if v is not None and i not in constants],
         }
 
@@ -396,7 +397,7 @@ cdef class Dispatcher:
         self.waiting = {}
         self.live = {}
         self.routes = {}
-        self.charged = self.frames = self.origins = 0
+        self.charged = self.assembled = self.frames = self.origins = 0
 
     def held_back(self):
         """The Frames that wait for exclusive components, oldest first, each with who holds those; for `explain`."""
@@ -713,6 +714,7 @@ cdef class Dispatcher:
         frame.ended = True
         self.live.pop(frame.exec_id, None)
         self.charged -= frame.charge
+        self.assembled -= frame.assembled
         self._release(frame)
         if frame.on_end is not None:
             frame.on_end()
@@ -760,6 +762,8 @@ cdef class Dispatcher:
         frame.exclusive_left = state["exclusive_left"]
         frame.charge = state["charge"]
         self.charged += frame.charge
+        frame.assembled = state["assembled"]
+        self.assembled += frame.assembled
         self.live[exec_id] = frame
         if state["claimed"]:
             for claim in plan.claims:
@@ -784,6 +788,15 @@ cdef class Dispatcher:
 
 
 @cython.final
+cdef class Sender:
+    """A peer whose Envelopes wait to be taken in."""
+
+    def __cinit__(self):
+        self.later = deque()
+        self.count = self.held = 0
+
+
+@cython.final
 cdef class Loop:
     """What a Node's poll does, and the inputs that wait for it.
 
@@ -804,8 +817,9 @@ cdef class Loop:
         )
         self.take, self.host, self.most, self.budget = take, host, most, budget
         self.ingress = deque()
+        self.senders = {}
         self.dropped = {}
-        self.held = self.now = 0
+        self.waiting = self.held = self.now = 0
         self.is_started = self.is_watched = False
         self.recorder = None
 
@@ -819,9 +833,35 @@ cdef class Loop:
         """Keep an input for the next poll."""
         self._advance(now)
         taken_in = (self.now, kind, arguments)
+        self.waiting += 1
         self.ingress.append(taken_in)
         if self.recorder is not None:
             self.recorder.taken_in(taken_in)
+
+    def receive(self, int64_t now, object data, object source, object observed, int64_t size):
+        """Keep an Envelope for the next poll. Of each peer one stands in the ingress, so that peers take turns."""
+        cdef Sender sender = self.senders.get(source)
+        self._advance(now)
+        taken_in = (self.now, "receive", (data, source, observed, size))
+        if sender is None:
+            sender = self.senders[source] = Sender()
+            self.ingress.append(taken_in)
+        else:
+            sender.later.append(taken_in)
+        sender.count += 1
+        sender.held += size
+        self.waiting += 1
+        self.held += size
+        if self.recorder is not None:
+            self.recorder.taken_in(taken_in)
+
+    def in_order(self):
+        """Return what waits, so that keeping it again one after another gives the same order."""
+        cdef Sender sender
+        found = list(self.ingress)
+        for sender in self.senders.values():
+            found.extend(sender.later)
+        return found
 
     def invoke(self, str target, object inputs, int64_t now):
         """Check and keep the inputs of an invoke; returns the id of its Frame. Raises as `Node.invoke` says."""
@@ -842,9 +882,10 @@ cdef class Loop:
                 value = value.view()  # no op may change what the host holds
                 PyArray_CLEARFLAGS(<PyArrayObject *>value, NPY_ARRAY_WRITEABLE)
                 values[i] = value
-        if len(self.ingress) >= self.most:
-            raise IngressFull(f"{len(self.ingress)} inputs wait", hint="poll first, or raise NodeConfig.ingress")
+        if self.waiting >= self.most:
+            raise IngressFull(f"{self.waiting} inputs wait", hint="poll first, or raise NodeConfig.ingress")
         self._advance(now)
+        self.waiting += 1
         self.dispatcher.frames += 1
         exec_id = self.dispatcher.frames
         taken_in = (self.now, "invoke", (target, key, exec_id, values))
@@ -888,11 +929,12 @@ cdef class Loop:
             while self.ingress and (due is None or self.ingress[0][0] <= due.when):
                 taken_in = self.ingress.popleft()
                 arguments = taken_in[2]
+                self.waiting -= 1
                 if taken_in[1] == "invoke":
                     dispatcher.begin_invoke(arguments[0], arguments[1], arguments[2], arguments[3])
                     continue
                 if taken_in[1] == "receive":
-                    self.held -= len(arguments[0])
+                    self._next_of(arguments)
                 self.take[taken_in[1]](self.engine, *arguments)
             if dispatcher.ring:
                 left -= dispatcher.run(left)
@@ -906,6 +948,19 @@ cdef class Loop:
             self.engine.fire(due)
             left -= 1
             due = self._due(self.now)
+
+    cdef int _next_of(self, tuple arguments) except -1:
+        """An Envelope has been taken in: the next of its peer stands at the end."""
+        cdef Sender sender = self.senders[arguments[1]]
+        cdef int64_t size = arguments[3]
+        sender.count -= 1
+        sender.held -= size
+        self.held -= size
+        if sender.later:
+            self.ingress.append(sender.later.popleft())
+        else:
+            del self.senders[arguments[1]]
+        return 0
 
     cdef object _due(self, int64_t now):
         """The next timer whose time has come."""
@@ -1052,4 +1107,4 @@ cdef Native _native(str name) except NULL:
     return _NATIVES[<int>_INDEX[name]]
 
 
-__all__ = ["Current", "Dispatcher", "Frame", "Handler", "Lane", "Loop", "Plan", "Table"]
+__all__ = ["Current", "Dispatcher", "Frame", "Handler", "Lane", "Loop", "Plan", "Sender", "Table"]

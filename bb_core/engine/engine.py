@@ -10,10 +10,12 @@ import numpy as np
 from bb_core.engine import receiving
 from bb_core.engine.address_book import AddressBook
 from bb_core.engine.answers import blame
+from bb_core.engine.assembling import Assemblies
 from bb_core.engine.backpressure import Overload
 from bb_core.engine.bootstraps import Bootstraps
 from bb_core.engine.context import OpContext
 from bb_core.engine.dedup import Seen
+from bb_core.engine.deliveries import Deliveries
 from bb_core.engine.dispatch import Dispatcher, Frame, Handler, Lane, Plan
 from bb_core.engine.gathering import Gatherings
 from bb_core.engine.governor import Governor
@@ -58,6 +60,8 @@ class Engine:
         seed: int,
         incarnation: int,
         limits: WireLimits,
+        value_bytes: tuple[int, int],
+        encode_value: Callable[[Any], tuple[int, Any, bool]],
         laters: int,
         clock: Callable[[], int] | None,
     ) -> None:
@@ -68,6 +72,8 @@ class Engine:
         self.dependencies = dependencies
         self.seed = seed
         self.limits = limits
+        self.encode_value = encode_value
+        """How values are written for other peers."""
         self.now = 0
         self.is_started = False
         self.address_book = AddressBook()
@@ -84,6 +90,8 @@ class Engine:
         self.dispatcher = Dispatcher(OpContext(self), self, clock)
         self.laters = Laters(self, laters)
         self.bootstraps = Bootstraps(self)
+        self.deliveries = Deliveries(self)
+        self.assemblies = Assemblies(self, *value_bytes)
         self.exports: dict[int, Export] = {}
         self.functions: dict[str, tuple[FunctionProgram, Lane]] = {}
         self._sources: list[tuple[str, Source]] = []
@@ -91,6 +99,8 @@ class Engine:
             "interval": self._tick,
             "later": self.laters.deadline,
             "request": self._request_due,
+            "delivery": self.deliveries.due,
+            "assembly": self.assemblies.due,
         }
 
     @property
@@ -172,15 +182,35 @@ class Engine:
         self._begin(target, function.entries[source.entry], self.next_exec(), None, origin, [source.value], [value])
 
     def begin_received(
-        self, target: str, edge: str, inbound: Inbound, values: Sequence[int], items: Sequence[Any], charge: int
-    ) -> None:
-        """Begin the one Frame of an Envelope's values for one function; it holds `charge` of the Node's bytes."""
+        self,
+        target: str,
+        edge: str,
+        inbound: Inbound,
+        values: Sequence[int],
+        items: Sequence[Any],
+        charge: int,
+        assembled: int = 0,
+    ) -> bool:
+        """Begin the one Frame of a Send's values for one function, if there is room for it.
+
+        Args:
+            target: The function.
+            edge: The Send.
+            inbound: What brought the values.
+            values: Where they go.
+            items: What they are.
+            charge: Bytes of the Envelope, which the Frame holds.
+            assembled: Bytes of values that came in chunks, likewise.
+        """
         function, _ = self.functions[target]
         origin = (inbound.source.raw + bytes((inbound.kind,)), f"{target}/{edge}", inbound.request)
         frame = self._begin(target, function.entries[edge], self.next_exec(), inbound, origin, values, items)
-        if frame is not None:
-            frame.charge = charge
-            self.dispatcher.charged += charge
+        if frame is None:
+            return False
+        frame.charge, frame.assembled = charge, assembled
+        self.dispatcher.charged += charge
+        self.dispatcher.assembled += assembled
+        return True
 
     def _begin(
         self,
@@ -245,6 +275,7 @@ class Engine:
         """Take in that a peer has sent something legal, and how long it took if that answers a request."""
         self.health.heard(source, self.now)
         if kind == RESPONSE:
+            self.deliveries.answered(source, request)
             elapsed = self.requests.answered(request, source, self.now)
             if elapsed is not None:
                 self.round_trips.sample(source, elapsed)

@@ -98,6 +98,11 @@ class Governor:
         cooling = self._cooling.get(peer) if keys.GATE_BACKOFF in gates else None
         return self.admits(peer, gates, now) and (cooling is None or now >= cooling.advised)
 
+    def wished_until(self, peer: PeerId) -> int:
+        """Return until when a peer has asked to be left alone; 0 when it has not."""
+        cooling = self._cooling.get(peer)
+        return 0 if cooling is None else cooling.advised
+
     def state(self) -> dict[str, Any]:
         """Return all of it as plain data."""
         return {

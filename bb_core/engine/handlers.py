@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from bb_core import keys
+from bb_core.engine.deliveries import bind_delivered
 from bb_core.engine.dispatch import Handler
 from bb_core.engine.gathering import bind_collect, bind_contribute
 from bb_core.engine.program import FunctionProgram, OpInfo
@@ -114,6 +115,7 @@ def _bind_recv(engine: Engine, info: OpInfo) -> str:
 _WIRE: Final[dict[str, Callable[[Engine, OpInfo], Callable[..., Any] | str]]] = {
     "Send": bind_send,
     "Recv": _bind_recv,
+    "Delivered": bind_delivered,
     "Gather.Contribute": bind_contribute,
     "Gather.Collect": bind_collect,
 }

@@ -95,7 +95,7 @@ class Laters:
         self.open[promised.frame.exec_id, promised.op] = promised
         if promised in self._fresh:
             self._fresh.remove(promised)
-        if promised.missing is not None and promised.network:
+        if promised.missing is not None and promised.frame.handlers[promised.op].info.collects:
             missing = tuple(promised.missing())
             for number in promised.frame.requests or ():
                 self._engine.requests.wait_for(number, missing, self._engine.now)

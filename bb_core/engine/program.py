@@ -64,6 +64,11 @@ class OpInfo:
         return self.spec is not None and self.spec.answer in (Answer.NETWORK, Answer.TIME)
 
     @property
+    def collects(self) -> bool:
+        """Whether the op waits for the answers of peers to a request."""
+        return self.spec is not None and self.spec.answer is Answer.NETWORK
+
+    @property
     def deadline_ns(self) -> int | None:
         """The op's own deadline, if it has one."""
         return self.attributes.get(keys.DEADLINE)
@@ -92,7 +97,9 @@ class Export:
     wanted: type | None
     gates: frozenset[str]
     together: int
-    """How many values of this edge one Envelope brings."""
+    """How many values of this edge one Send gives."""
+    lead: int
+    """The site of the first of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +380,7 @@ def _export(node: onnx.NodeProto, function: FunctionProgram, exports: dict[int, 
             python_class(types.get(value, t.ANY)),
             frozenset(gates),
             len(sites),
+            sites[0] & 0xFFFFFFFFFFFFFFFF,
         )
 
 

@@ -1,13 +1,21 @@
-"""What one Envelope brings: checked, decoded, and begun as one Frame for each function that it fills."""
+"""What one Envelope brings: checked, decoded, and begun as one Frame for each function that it fills.
+
+What a peer sends has to pass, in this order: the peer's standing, the wire limits and the form of the Envelope, the
+sender that it names and the request that it answers; then each fill for itself: the table of exported sites, the gates
+of its edge, the declared type, the room for a value in chunks; and only then are its bytes read. One fill's refusal
+leaves the others alone.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bb_core import keys
 from bb_core.engine.address_book import Origin
 from bb_core.engine.backpressure import NOTICE_SITE, read_notice
+from bb_core.engine.deliveries import send_receipt
 from bb_core.engine.program import Export
 from bb_core.engine.requests import RESPONSE
 from bb_core.errors import (
@@ -23,11 +31,17 @@ from bb_core.ids import PeerId
 from bb_core.steps import Backpressure, Dropped, EnvelopeRejected, FillRejected, PeerBlocked
 from bb_core.values import TRIGGER
 from bb_core.wire.address import parse_site_suffix, site_suffix
+from bb_core.wire.chunks import CHUNK, RECEIPT_SITE, RECEIPT_WANTED_SITE, Receipt, decode_chunk, read_receipt
 from bb_core.wire.codec import Envelope, Fill, decode
 from bb_core.wire.payloads import decode_value
+from bb_core.wire.wire_types import class_of
 
 if TYPE_CHECKING:
+    from bb_core.engine.assembling import Assembly
     from bb_core.engine.engine import Engine
+
+Key = tuple[bytes, int, int, int]
+"""Source, kind, request and site: by it a duplicate is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +51,26 @@ class Inbound:
     source: PeerId
     kind: int
     request: int
+
+
+class _Arrival:
+    """What one Envelope brings for one edge: the sender, and the values that could be read."""
+
+    __slots__ = (
+        "assembly", "count", "export", "index", "is_blocked", "is_failed", "is_in_chunks", "items", "keys", "values",
+    )  # fmt: skip
+
+    def __init__(self, index: int, export: Export, source: PeerId) -> None:
+        self.index = index
+        self.export = export
+        self.count = 0
+        self.is_blocked = False
+        self.is_failed = False
+        self.is_in_chunks = False
+        self.values = [export.sender]
+        self.items: list[Any] = [source]
+        self.keys: list[Key] = []
+        self.assembly: Assembly | None = None
 
 
 def receive(engine: Engine, data: Any, source: PeerId) -> None:
@@ -54,74 +88,29 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
         engine.address_book.learn(source, envelope.src_peer_addresses, Origin.CLAIMED, engine.now)
     inbound = Inbound(source, envelope.kind, envelope.request)
     engine.heard(source, envelope.kind, envelope.request)
+    is_confirmed = envelope.fills[0].dest_suffix == _RECEIPT_WANTED
     arrived: dict[tuple[str, str], _Arrival] = {}
-    charge = len(data)
     for index, fill in enumerate(envelope.fills):
+        arrival = None
         try:
-            if fill.dest_suffix == _NOTICE:
-                _take_notice(engine, fill, source)
-            else:
-                export = _export(engine, fill)
-                arrival = arrived.setdefault((export.function, export.edge), _Arrival(index, export, source))
-                _take(engine, fill, export, inbound, arrival)
+            special = _SPECIAL.get(fill.dest_suffix)
+            if special is not None:
+                special(engine, fill, source)
+                continue
+            export = _export(engine, fill)
+            arrival = arrived.setdefault((export.function, export.edge), _Arrival(index, export, source))
+            _take(engine, fill, export, inbound, arrival, is_confirmed)
         except RemoteError as error:
+            if arrival is not None:
+                arrival.is_failed = True
             engine.steps.append(FillRejected(source, index, error))
-    for (function, edge), arrival in arrived.items():
-        if arrival.refused:
-            engine.steps.append(PeerBlocked(source))
-        elif arrival.count < arrival.export.together:
-            engine.steps.append(FillRejected(source, arrival.index, _incomplete(edge, arrival)))
-        elif len(arrival.values) > 1:
-            engine.begin_received(function, edge, inbound, arrival.values, arrival.items, charge)
+    charge = len(data)
+    for arrival in arrived.values():
+        if _begin(engine, arrival, inbound, charge, is_confirmed):
             charge = 0  # the first Frame holds the bytes; the others end at about the same time
 
 
-def _take(engine: Engine, fill: Fill, export: Export, inbound: Inbound, arrival: _Arrival) -> None:
-    """Add one value to what an Envelope brings for an edge, if its gates let it through."""
-    source = inbound.source
-    arrival.count += 1
-    if not engine.governor.is_quiet and not engine.governor.admits(source, export.gates, engine.now):
-        arrival.refused = True
-        return
-    is_deduped = keys.GATE_DEDUP in export.gates
-    key = (source.raw, inbound.kind, inbound.request, export.site)
-    if is_deduped and key in engine.seen:
-        engine.steps.append(Dropped(source, "duplicate"))
-        return
-    arrival.items.append(_value(fill, export))
-    arrival.values.append(export.value)
-    if is_deduped and inbound.request:  # without a request id, two arrivals cannot be told apart
-        engine.seen.add(key)
-
-
-_NOTICE: Final = site_suffix(NOTICE_SITE)
-
-
-def _take_notice(engine: Engine, fill: Fill, source: PeerId) -> None:
-    """Take in that a peer asks to be sent nothing for a while."""
-    notice = read_notice(decode_value(fill.type_hash, fill.payload))
-    engine.steps.append(Backpressure(source, engine.governor.advise(source, notice.min_backoff_ns, engine.now)))
-
-
-class _Arrival:
-    """What one Envelope brings for one edge: the sender, and the values that could be read."""
-
-    __slots__ = ("count", "export", "index", "items", "refused", "values")
-
-    def __init__(self, index: int, export: Export, source: PeerId) -> None:
-        self.index = index
-        self.export = export
-        self.count = 0
-        self.refused = False
-        self.values = [export.sender]
-        self.items: list[Any] = [source]
-
-
-def _incomplete(edge: str, arrival: _Arrival) -> IncompleteEdge:
-    return IncompleteEdge(
-        f"the edge {edge!r} was sent {arrival.count} of its values",
-        expected=f"{arrival.export.together} in one Envelope",
-    )
+# --- an Envelope ------------------------------------------------------------------------------------------------------
 
 
 def _admit(engine: Engine, envelope: Envelope, source: PeerId) -> None:
@@ -137,6 +126,61 @@ def _admit(engine: Engine, envelope: Envelope, source: PeerId) -> None:
             raise refusal
 
 
+def _begin(engine: Engine, arrival: _Arrival, inbound: Inbound, charge: int, is_confirmed: bool) -> bool:
+    """Begin the Frame of what has come for an edge, and say to its sender that it is there. Whether a Frame began."""
+    export, source = arrival.export, inbound.source
+    if arrival.is_blocked:
+        engine.steps.append(PeerBlocked(source))
+        return False
+    if arrival.is_in_chunks:
+        assembly = arrival.assembly
+        return assembly is not None and assembly.is_whole and _begin_assembled(engine, arrival, inbound, assembly)
+    if arrival.count < export.together:
+        engine.steps.append(FillRejected(source, arrival.index, _incomplete(arrival, arrival.count)))
+        return False
+    has_begun = len(arrival.values) > 1 and engine.begin_received(
+        export.function, export.edge, inbound, arrival.values, arrival.items, charge
+    )
+    if has_begun:
+        for key in arrival.keys:
+            engine.seen.add(key)
+    if is_confirmed and (has_begun or not (arrival.is_failed or len(arrival.values) > 1)):
+        send_receipt(engine, source, Receipt(inbound.kind, inbound.request, export.lead, 1))
+    return has_begun
+
+
+def _incomplete(arrival: _Arrival, count: int) -> IncompleteEdge:
+    return IncompleteEdge(
+        f"the edge {arrival.export.edge!r} was sent {count} of its values",
+        expected=f"{arrival.export.together} in one Envelope",
+    )
+
+
+# --- a fill -----------------------------------------------------------------------------------------------------------
+
+
+def _take(engine: Engine, fill: Fill, export: Export, inbound: Inbound, arrival: _Arrival, is_confirmed: bool) -> None:
+    """Add one value to what an Envelope brings for an edge, if its gates let it through."""
+    source = inbound.source
+    arrival.count += 1
+    if not engine.governor.is_quiet and not engine.governor.admits(source, export.gates, engine.now):
+        arrival.is_blocked = True
+        return
+    if fill.type_hash == CHUNK.type_hash and not fill.trigger_only:
+        _take_chunk(engine, fill, export, inbound, arrival)
+        return
+    _check_type(export, None if fill.trigger_only else fill.type_hash)
+    is_deduped = is_confirmed or keys.GATE_DEDUP in export.gates
+    key = (source.raw, inbound.kind, inbound.request, export.site)
+    if is_deduped and (key in engine.seen or key in arrival.keys):
+        engine.steps.append(Dropped(source, "duplicate"))
+        return
+    arrival.items.append(TRIGGER if fill.trigger_only else _value(export, fill.type_hash, fill.payload))
+    arrival.values.append(export.value)
+    if is_deduped and inbound.request:  # without a request id, two arrivals cannot be told apart
+        arrival.keys.append(key)
+
+
 def _export(engine: Engine, fill: Fill) -> Export:
     try:
         site = parse_site_suffix(fill.dest_suffix)
@@ -148,10 +192,96 @@ def _export(engine: Engine, fill: Fill) -> Export:
     return export
 
 
-def _value(fill: Fill, export: Export) -> Any:
-    value = TRIGGER if fill.trigger_only else decode_value(fill.type_hash, fill.payload)
+def _check_type(export: Export, type_hash: int | None) -> None:
+    """Refuse a value by its wire type, before anything is allocated for it; None is a trigger."""
+    kind = type(TRIGGER) if type_hash is None else class_of(type_hash)
+    if export.wanted is not None and not issubclass(kind, export.wanted):
+        raise PayloadError(f"the edge {export.edge!r} was sent a {kind.__name__}", expected=export.wanted.__name__)
+
+
+def _value(export: Export, type_hash: int, payload: Any) -> Any:
+    value = decode_value(type_hash, payload)
     if export.wanted is not None and not isinstance(value, export.wanted):
         raise PayloadError(
             f"the edge {export.edge!r} was sent a {type(value).__name__}", expected=export.wanted.__name__
         )
     return value
+
+
+# --- chunks -----------------------------------------------------------------------------------------------------------
+
+
+def _take_chunk(engine: Engine, fill: Fill, export: Export, inbound: Inbound, arrival: _Arrival) -> None:
+    """Put a chunk where it belongs, and say what is there."""
+    arrival.is_in_chunks = True
+    chunk = decode_chunk(memoryview(fill.payload).toreadonly())
+    _check_type(export, chunk.type_hash)
+    if not inbound.request:
+        raise PayloadError("a chunk belongs to no request", expected="a request id, by which its others are told")
+    receipt = Receipt(inbound.kind, inbound.request, export.lead, chunk.count)
+    if (inbound.source.raw, inbound.kind, inbound.request, export.site) in engine.seen:
+        engine.steps.append(Dropped(inbound.source, "duplicate"))
+    else:
+        arrival.assembly, is_new = engine.assemblies.take(export, inbound, chunk)
+        if not is_new:
+            engine.steps.append(Dropped(inbound.source, "duplicate"))
+        if arrival.assembly.is_whole:
+            return  # the receipt goes out when its Frame has begun
+        upto, more = arrival.assembly.upto, arrival.assembly.more()
+        receipt = Receipt(inbound.kind, inbound.request, export.lead, upto, more)
+    send_receipt(engine, inbound.source, receipt)
+
+
+def _begin_assembled(engine: Engine, arrival: _Arrival, inbound: Inbound, assembly: Assembly) -> bool:
+    """Begin the Frame of values whose last chunk has come. If it cannot begin now, its sender sends that one again."""
+    source, parts = inbound.source, assembly.parts.values()
+    values, items = [arrival.export.sender], [source]
+    try:
+        if len(parts) < arrival.export.together:
+            raise _incomplete(arrival, len(parts))
+        for part in parts:
+            if part.filled != part.data.nbytes:
+                raise PayloadError(f"the chunks of a value have {part.filled} bytes of {part.data.nbytes}")
+            part.data.flags.writeable = False
+            items.append(_value(part.export, part.type_hash, part.data.data))
+            values.append(part.export.value)
+    except RemoteError as error:
+        engine.assemblies.close(assembly)
+        engine.steps.append(FillRejected(source, arrival.index, error))
+        return False
+    if not engine.begin_received(
+        arrival.export.function, arrival.export.edge, inbound, values, items, 0, assembly.held
+    ):
+        return False
+    engine.assemblies.close(assembly)
+    for part in parts:
+        engine.seen.add((source.raw, inbound.kind, inbound.request, part.export.site))
+    count = len(assembly.flags)
+    send_receipt(engine, source, Receipt(inbound.kind, inbound.request, arrival.export.lead, count))
+    return True
+
+
+# --- what goes to the Node itself -------------------------------------------------------------------------------------
+
+
+def _take_notice(engine: Engine, fill: Fill, source: PeerId) -> None:
+    """Take in that a peer asks to be sent nothing for a while."""
+    notice = read_notice(decode_value(fill.type_hash, fill.payload))
+    engine.steps.append(Backpressure(source, engine.governor.advise(source, notice.min_backoff_ns, engine.now)))
+
+
+def _take_receipt(engine: Engine, fill: Fill, source: PeerId) -> None:
+    """Take in what a peer has of what it was sent."""
+    engine.deliveries.received(source, read_receipt(decode_value(fill.type_hash, fill.payload)))
+
+
+def _nothing(engine: Engine, fill: Fill, source: PeerId) -> None:
+    """A wish for a receipt: it was seen already."""
+
+
+_RECEIPT_WANTED: Final = site_suffix(RECEIPT_WANTED_SITE)
+_SPECIAL: Final[dict[bytes, Callable[[Engine, Fill, PeerId], None]]] = {
+    site_suffix(NOTICE_SITE): _take_notice,
+    site_suffix(RECEIPT_SITE): _take_receipt,
+    _RECEIPT_WANTED: _nothing,
+}

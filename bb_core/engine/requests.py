@@ -140,7 +140,7 @@ class Requests:
                     "number": r.number.to_bytes(8, "big"),
                     "peers": [p.raw for p in sorted(r.peers)],
                     "frame": r.frame.exec_id,
-                    "is_live": not r.frame.ended,
+                    "is_live": not r.frame.ended and bool(r.frame.exec_id),  # 0 stands for a Frame that is over
                     "began": r.began,
                     "delivery": r.delivery,
                     "title": r.title,

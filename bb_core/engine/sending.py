@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from bb_core import keys
 from bb_core.engine.backpressure import NOTICE_SITE, Cause, write_notice
+from bb_core.engine.deliveries import OVERHEAD, Cargo, in_buffers, payload_size
 from bb_core.engine.outbox import Handed
 from bb_core.engine.program import OpInfo
 from bb_core.engine.requests import REQUEST, RESPONSE
 from bb_core.errors import RoleError
 from bb_core.ids import PeerId
 from bb_core.steps import PeerBlocked, SendEnvelope
-from bb_core.values import PeerList, RequestId
-from bb_core.wire.address import p2p_address, site_suffix
+from bb_core.values import TRIGGER, PeerList, RequestId
+from bb_core.wire.address import p2p_address, parse_site_suffix, site_suffix
+from bb_core.wire.chunks import RECEIPT_WANTED_SITE
 from bb_core.wire.codec import Envelope, Fill, encode
-from bb_core.wire.payloads import encode_value
 
 if TYPE_CHECKING:
     from bb_core.engine.context import OpContext
@@ -35,6 +36,7 @@ def bind_send(engine: Engine, info: OpInfo) -> Callable[..., RequestId]:
     """
     suffixes = tuple(site_suffix(site & 0xFFFFFFFFFFFFFFFF) for site in info.attributes[keys.SITES])
     delivery = int(info.attributes[keys.DELIVERY])
+    confirmed = int(info.attributes.get(keys.ACK, 0))
     is_reply = bool(info.attributes.get(keys.REPLY, 0))
     gates = frozenset(info.attributes.get(keys.GATES, ()))
 
@@ -43,13 +45,17 @@ def bind_send(engine: Engine, info: OpInfo) -> Callable[..., RequestId]:
         if not engine.governor.is_quiet:
             peers = _admitted(engine, peers, gates)
         inbound = ctx.frame.inbound
+        fills = tuple(_fill(engine, suffix, value) for suffix, value in zip(suffixes, values, strict=True))
+        in_chunks = _is_large(engine, fills)
         if is_reply and inbound is not None and inbound.request:
             kind, number = RESPONSE, inbound.request
         else:
-            number = engine.requests.open(peers, ctx.frame, engine.now, delivery, info.title).number
+            number = engine.requests.open(peers, ctx.frame, engine.now, confirmed or delivery, info.title).number
             kind = REQUEST
-        fills = tuple(_fill(suffix, value) for suffix, value in zip(suffixes, values, strict=True))
-        _emit(engine, peers, fills, kind, number, delivery)
+        if confirmed or in_chunks:
+            _deliver(engine, peers, fills, kind, number, confirmed or delivery, ctx.frame.exec_id, in_chunks)
+        else:
+            _emit(engine, peers, fills, kind, number, delivery)
         return RequestId(number)
 
     return send
@@ -76,7 +82,60 @@ def _emit(
 ) -> None:
     book, now = engine.address_book, engine.now
     destination = (book.addresses(peers[0], now) or (_p2p_address(peers[0]),)) if len(peers) == 1 else ()
-    data = encode(
+    data = _envelope(engine, destination, fills, kind, number)
+    request, until = number if kind == REQUEST else 0, now + delivery
+    for peer in peers:
+        addresses = book.addresses(peer, now)
+        step = engine.outbox.add(Handed(peer, request, addresses[0] if addresses else b""))
+        engine.steps.append(SendEnvelope(step, peer, addresses, data, until))
+
+
+def _is_large(engine: Engine, fills: tuple[Fill, ...]) -> bool:
+    """Whether values have to go in chunks.
+
+    Raises:
+        RoleError: one is larger than any may be.
+    """
+    limits = engine.limits
+    sizes = [payload_size(fill.payload) for fill in fills]
+    for size in sizes:
+        if size > engine.assemblies.most_value:
+            raise RoleError(
+                f"a value of {size} bytes cannot be sent",
+                expected=f"about {engine.assemblies.most_value} at the most",
+                hint="raise NodeConfig(max_value_bytes=...), here and where it is received",
+            )
+    return max(sizes) > limits.payload_bytes or sum(sizes) + OVERHEAD > max(limits.total_bytes, 2 * OVERHEAD)
+
+
+def _deliver(
+    engine: Engine,
+    peers: tuple[PeerId, ...],
+    fills: tuple[Fill, ...],
+    kind: int,
+    number: int,
+    wait: int,
+    frame: int,
+    in_chunks: bool,
+) -> None:
+    """Send values until their receivers have said that they have them."""
+    site = parse_site_suffix(fills[0].dest_suffix) or 0
+    if in_chunks:
+        cargo = Cargo(kind, number, site, b"", in_buffers(fills), engine.deliveries.chunk_bytes())
+    else:
+        wish = _fill(engine, site_suffix(RECEIPT_WANTED_SITE), TRIGGER)
+        cargo = Cargo(kind, number, site, _envelope(engine, (), (wish, *fills), kind, number))
+    engine.deliveries.begin(peers, cargo, frame, wait)
+
+
+def send_notice(engine: Engine, peer: PeerId, wait: int, cause: Cause) -> None:
+    """Ask a peer to send nothing for so many nanoseconds; no gate and no request has to do with it."""
+    fill = _fill(engine, site_suffix(NOTICE_SITE), write_notice(wait, cause))
+    _emit(engine, (peer,), (fill,), REQUEST, 0, wait)
+
+
+def _envelope(engine: Engine, destination: tuple[bytes, ...], fills: tuple[Fill, ...], kind: int, number: int) -> bytes:
+    return encode(
         Envelope(
             dest_peer_addresses=destination,
             fills=fills,
@@ -86,21 +145,10 @@ def _emit(
             src_peer_addresses=engine.addresses,
         )
     )
-    request, until = number if kind == REQUEST else 0, now + delivery
-    for peer in peers:
-        addresses = book.addresses(peer, now)
-        step = engine.outbox.add(Handed(peer, request, addresses[0] if addresses else b""))
-        engine.steps.append(SendEnvelope(step, peer, addresses, data, until))
 
 
-def send_notice(engine: Engine, peer: PeerId, wait: int, cause: Cause) -> None:
-    """Ask a peer to send nothing for so many nanoseconds; no gate and no request has to do with it."""
-    fill = _fill(site_suffix(NOTICE_SITE), write_notice(wait, cause))
-    _emit(engine, (peer,), (fill,), REQUEST, 0, wait)
-
-
-def _fill(suffix: bytes, value: Any) -> Fill:
-    type_hash, payload, trigger_only = encode_value(value)
+def _fill(engine: Engine, suffix: bytes, value: Any) -> Fill:
+    type_hash, payload, trigger_only = engine.encode_value(value)
     return Fill(suffix, payload, trigger_only, type_hash)
 
 

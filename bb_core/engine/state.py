@@ -45,6 +45,8 @@ def capture(engine: Engine) -> State:
         "timer_sequence": engine.timers.sequence,
         **{name: getattr(engine, name).state() for name in _SERVICES},
         "requests": engine.requests.state(),
+        "deliveries": engine.deliveries.state(),
+        "assemblies": engine.assemblies.state(),
         "bootstraps": engine.bootstraps.state(),
     }
 
@@ -59,7 +61,7 @@ def revive(engine: Engine, state: State, incarnation: int | None) -> None:
         getattr(engine, name).load(state[name])
     frames = {one["id"]: _revive_frame(engine, one) for one in state["frames"]}
     laters: dict[tuple[int, int], Timer] = {}
-    requests: dict[int, Timer] = {}
+    numbered: dict[str, dict[int, Timer]] = {"request": {}, "delivery": {}, "assembly": {}}
     for when, sequence, kind, key, reason in state["timers"]:
         timer = Timer(when, sequence, kind, key, reason)
         if kind == "later":
@@ -67,10 +69,12 @@ def revive(engine: Engine, state: State, incarnation: int | None) -> None:
             continue
         if kind == "interval":
             timer.key = tuple(key)
-        elif kind == "request":
-            requests[key] = timer
+        elif kind in numbered:
+            numbered[kind][key] = timer
         engine.timers.put(timer)
-    engine.requests.load(state["requests"], frames, requests, _ended(engine))
+    engine.requests.load(state["requests"], frames, numbered["request"], _ended(engine))
+    engine.deliveries.load(state["deliveries"], numbered["delivery"])
+    engine.assemblies.load(state["assemblies"], numbered["assembly"])
     if incarnation is not None:
         engine.requests.begin_anew(Requests(engine.peer_id, incarnation, engine.timers, engine.health))
     engine.bootstraps.load(state["bootstraps"], frames)

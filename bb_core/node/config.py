@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from bb_core.errors import UsageError
 from bb_core.wire.limits import WireLimits
@@ -24,6 +25,14 @@ class NodeConfig:
     Laters are never dropped."""
     ingress_bytes: int = 256 * 2**20
     """Bytes of received Envelopes that wait for a poll, or whose Frames are open; beyond them Envelopes are dropped."""
+    peer_ingress: int | None = None
+    peer_bytes: int | None = None
+    """How many Envelopes of one peer may wait, and how many bytes of them. None: a quarter of what may wait in all, but
+    not less than 64 Envelopes, and the bytes of one."""
+    max_value_bytes: int = 256 * 2**20
+    """Bytes of one value. One that is larger than an Envelope's payload may be travels in chunks."""
+    wire_profile: Literal["bb", "reference"] = "bb"
+    """How float32 tensors are sent: as ONNX TensorProtos, or as the reference implementation writes and reads them."""
     laters: int = 10_000
     """How many ops may wait for their answers; one more fails."""
     limits: WireLimits = field(default_factory=WireLimits)
@@ -34,9 +43,15 @@ class NodeConfig:
     """A clock in nanoseconds, such as `time.perf_counter_ns`: measures the time spent in each op (`Node.profile`)."""
 
     def __post_init__(self) -> None:
-        for name in ("op_budget", "ingress", "ingress_bytes", "laters"):
+        for name in ("op_budget", "ingress", "ingress_bytes", "max_value_bytes", "laters"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}", expected="at least 1")
+        for name in ("peer_ingress", "peer_bytes"):
+            given = getattr(self, name)
+            if given is not None and given < 1:
+                raise UsageError(f"{name} is {given}", expected="at least 1, or None")
+        if self.wire_profile not in ("bb", "reference"):
+            raise UsageError(f"there is no wire profile {self.wire_profile!r}", expected="'bb' or 'reference'")
 
     @classmethod
     def edge(cls, seed: int = 0, incarnation: int = 0, wake: Callable[[], None] | None = None) -> NodeConfig:
@@ -47,6 +62,7 @@ class NodeConfig:
             op_budget=10_000,
             ingress=512,
             ingress_bytes=8 * 2**20,
+            max_value_bytes=8 * 2**20,
             laters=256,
             limits=WireLimits.edge(),
             wake=wake,

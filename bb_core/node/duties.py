@@ -11,9 +11,11 @@ from bb_core.engine.engine import Engine, Route
 from bb_core.errors import UnknownInput, UnknownModule, did_you_mean
 from bb_core.ids import PeerId
 from bb_core.node.config import NodeConfig
-from bb_core.node.inputs import TAKE
+from bb_core.node.inputs import BLOCKED, TAKE
 from bb_core.steps import BudgetSpent, PeerHeard, PollResult
 from bb_core.types import Type, python_class
+
+_LEAST_EACH: Final = 64  # Envelopes of one peer that may wait, however few may in all
 
 
 class Duties:
@@ -23,6 +25,8 @@ class Duties:
         self._engine = engine
         self._targets = targets
         self._config = config
+        self._most_each = config.peer_ingress or max(_LEAST_EACH, config.ingress // 4)
+        self._most_bytes_each = config.peer_bytes or max(config.limits.total_bytes, config.ingress_bytes // 4)
         self.loop: Final = Loop(engine, TAKE, self, config.ingress, config.op_budget)
         self.loop.is_started = engine.is_started
 
@@ -90,14 +94,26 @@ class Duties:
     def tell_dropped(self) -> None:
         """Make one input of each peer's Envelopes that found no room, so that they are told of and recorded."""
         loop = self.loop
-        for source, count in loop.dropped.items():
-            loop.put("drop", loop.now, (source, "the Node has too much to take in", count))
+        for (source, reason), count in loop.dropped.items():
+            loop.put("drop", loop.now, (source, reason, count))
         loop.dropped.clear()
 
     # --- of too much --------------------------------------------------------------------------------------------------
 
     def admits(self, source: PeerId, size: int, now: int) -> bool:
         """Whether a peer that sends so many bytes is heard; it may be told to wait."""
+        engine, config = self._engine, self._config
+        if not engine.governor.is_quiet and not engine.governor.is_allowed(source):
+            self._drop(source, BLOCKED)
+            return False
+        sender = self.loop.senders.get(source)
+        if sender is not None and (sender.count >= self._most_each or sender.held + size > self._most_bytes_each):
+            self._drop(source, "more of this peer waits than one may have")
+            return False
+        held = self.loop.held + engine.dispatcher.charged + size
+        if self.loop.waiting >= config.ingress or held > config.ingress_bytes:
+            self._drop(source, "the Node has too much to take in")
+            return False
         cause, load, capacity = self._load(size)
         overload = self._engine.overload
         verdict = overload.observe(source, load, capacity, now)
@@ -105,6 +121,10 @@ class Duties:
             silent_until = overload.silent_until(source)
             self.loop.put("notify", now, (source, verdict.min_backoff_ns, cause.value, silent_until))
         return verdict.is_admitted
+
+    def _drop(self, source: PeerId, reason: str) -> None:
+        dropped = self.loop.dropped
+        dropped[source, reason] = dropped.get((source, reason), 0) + 1
 
     def _relieve(self) -> None:
         """End the silences that have lasted long enough, now that something may have been taken in."""
@@ -116,7 +136,7 @@ class Duties:
     def _load(self, more: int) -> tuple[Cause, int, int]:
         """Say what of this Node is fullest, how much of it is used, with so many bytes more, and how much there is."""
         config, loop = self._config, self.loop
-        waiting, held = len(loop.ingress) + bool(more), loop.held + self._engine.dispatcher.charged + more
+        waiting, held = loop.waiting + bool(more), loop.held + self._engine.dispatcher.charged + more
         if held * config.ingress > waiting * config.ingress_bytes:
             return Cause.BYTES, held, config.ingress_bytes
         return Cause.QUEUE, waiting, config.ingress

@@ -10,20 +10,23 @@ from bb_core.engine.backpressure import Cause
 from bb_core.engine.engine import Engine
 from bb_core.engine.sending import send_notice
 from bb_core.ids import ExecId, PeerId
-from bb_core.steps import Backpressure, Dropped, PeerSilenced
+from bb_core.steps import Backpressure, Dropped, PeerBlocked, PeerResolveFailed, PeerSilenced
+
+BLOCKED: Final = "blocked"
+"""Why an Envelope is dropped whose sender is blocked, or not among those that are allowed."""
 
 Input = tuple[int, str, tuple[Any, ...]]
 """When it came in nanoseconds, its kind, and what came with it."""
 
 
-def _receive(engine: Engine, data: Any, source: PeerId, observed: bytes | None) -> None:
+def _receive(engine: Engine, data: Any, source: PeerId, observed: bytes | None, size: int) -> None:
     if observed is not None:
         engine.address_book.learn(source, (observed,), Origin.OBSERVED, engine.now)
     engine.receive(data, source)
 
 
 def _drop(engine: Engine, source: PeerId, reason: str, count: int) -> None:
-    engine.steps.append(Dropped(source, reason, count))
+    engine.steps.append(PeerBlocked(source, count) if reason == BLOCKED else Dropped(source, reason, count))
 
 
 def _notify(engine: Engine, source: PeerId, wait: int, cause: str, silent_until: int | None) -> None:
@@ -41,6 +44,8 @@ def _sent(engine: Engine, step_id: int, ok: bool, address: bytes) -> None:
     if handed is None:
         return
     engine.address_book.reached(handed.peer, (address or handed.address) if ok else b"", ok)
+    if not ok and not handed.address:
+        engine.steps.append(PeerResolveFailed(handed.peer))
     until = engine.governor.sent(handed.peer, ok, engine.now)
     if until:
         engine.steps.append(Backpressure(handed.peer, until))

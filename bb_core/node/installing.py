@@ -28,7 +28,9 @@ from bb_core.plugins import installed_plugins
 from bb_core.registry import Use, enclosing
 from bb_core.roles.contract import Role, roles_of
 from bb_core.wire.address import Address, address_bytes
+from bb_core.wire.carriers import encode_for_reference
 from bb_core.wire.limits import WireLimits
+from bb_core.wire.payloads import encode_value
 
 
 def install(
@@ -99,6 +101,8 @@ def _engine(
         seed=options.seed,
         incarnation=options.incarnation,
         limits=options.limits,
+        value_bytes=(max(options.ingress_bytes, options.max_value_bytes), options.max_value_bytes),
+        encode_value=encode_for_reference if options.wire_profile == "reference" else encode_value,
         laters=options.laters,
         clock=options.profile,
     )

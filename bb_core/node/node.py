@@ -61,8 +61,9 @@ class Node:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is waiting to be taken in and no Frame is open."""
-        return not self._loop.ingress and not self._engine.laters.posted and not self._engine.dispatcher.live
+        """Whether nothing waits to be taken in or to be confirmed, and no Frame is open."""
+        engine = self._engine
+        return not (self._loop.waiting or engine.laters.posted or engine.dispatcher.live or len(engine.deliveries))
 
     def component(self, slot: str) -> Any:
         """Return the Concrete in a slot, for the host to read what it holds."""
@@ -74,7 +75,10 @@ class Node:
     # --- what comes from outside --------------------------------------------------------------------------------------
 
     def receive(self, data: Any, now: int, *, source: PeerId, observed: Address | str | bytes | None = None) -> None:
-        """Take in the bytes of one Envelope. When too much waits already, they are dropped with a Step.
+        """Take in the bytes of one Envelope. When too much waits already, of all or of this peer, they are dropped.
+
+        What is dropped is counted in a Step. Peers take turns: of each, one Envelope is taken in before another of the
+        same. Of a peer that is blocked nothing is kept.
 
         From three quarters of that on, who sends is asked to wait. A peer that was asked three times and sends on is
         not heard until less than half is left, or for half a minute; what it sends meanwhile gives no Step.
@@ -89,13 +93,9 @@ class Node:
             AddressError: `observed` is none.
         """
         seen_at = None if observed is None else _observed(observed)
-        loop = self._loop
-        held = loop.held + self._engine.dispatcher.charged + len(data)
-        if len(loop.ingress) >= self._config.ingress or held > self._config.ingress_bytes:
-            loop.dropped[source] = loop.dropped.get(source, 0) + 1
-        elif self._duties.admits(source, len(data), max(now, loop.now)):
-            loop.held += len(data)
-            loop.put("receive", now, (data, source, seen_at))
+        size = memoryview(data).nbytes
+        if self._duties.admits(source, size, max(now, self._loop.now)):
+            self._loop.receive(now, data, source, seen_at, size)
 
     def invoke(self, target: str, inputs: Mapping[str, Any], now: int) -> ExecId:
         """Begin one execution of a target.
@@ -206,7 +206,9 @@ class Node:
             self._do(kind, arguments)
             return
         if kind == "receive":
-            self._loop.held += len(arguments[0])
+            data, source, observed, size = arguments
+            self._loop.receive(now, data, source, observed, size)
+            return
         if kind in ("invoke", "bootstrap"):
             self._engine.next_exec()
         self._loop.put(kind, now, arguments)
@@ -251,11 +253,13 @@ class Node:
         engine = self._engine
         frames = list(engine.dispatcher.live.values())
         return {
+            "assembled_bytes": engine.assemblies.held + engine.dispatcher.assembled,
             "bootstraps_pending": len(engine.bootstraps.pending),
             "charged_bytes": engine.dispatcher.charged + self._loop.held,
+            "deliveries": len(engine.deliveries),
             "frames": len(frames),
             "held_for_bootstrap": sum(frame.gated is not None for frame in frames),
-            "ingress": len(self._loop.ingress) + len(engine.laters.posted),
+            "ingress": self._loop.waiting + len(engine.laters.posted),
             "laters": len(engine.laters.open),
             "peers": len(engine.address_book.peers(None, engine.now)),
             "requests": len(engine.requests),
@@ -303,7 +307,7 @@ class Node:
             SnapshotError: a value of an open Frame has no wire type.
         """
         self._duties.tell_dropped()
-        return snapshot(self._engine, self.targets, self._loop.now, list(self._loop.ingress), since)
+        return snapshot(self._engine, self.targets, self._loop.now, self._loop.in_order(), since)
 
     def restore(self, data: bytes | Sequence[bytes], *, incarnation: int | None = None) -> None:
         """Become what a snapshot holds. From then on the Node gives the same Steps as the one that it was taken of.
@@ -327,9 +331,12 @@ class Node:
         recorder = self._loop.recorder
         self._take_up(engine)
         loop = self._loop
+        for when, kind, arguments in ingress:
+            if kind == "receive":
+                loop.receive(when, *arguments)
+            else:
+                loop.put(kind, when, arguments)
         loop.now = now
-        loop.ingress.extend(ingress)
-        loop.held = sum(len(arguments[0]) for _, kind, arguments in ingress if kind == "receive")
         if recorder is not None:
             loop.recorder = recorder
             recorder.begun(self.snapshot())

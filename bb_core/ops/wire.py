@@ -24,7 +24,12 @@ SEND: Final = OpSpec(
     1,
     inputs=(Port("to", t.ANY), Port("values", t.ANY, variadic=True)),
     outputs=(Port("request", t.REQUEST_ID), Port("received", t.ANY, variadic=True)),
-    attributes=(*_EDGE, Attribute(keys.DELIVERY, "int", 0), Attribute(keys.REPLY, "int", 0)),
+    attributes=(
+        *_EDGE,
+        Attribute(keys.DELIVERY, "int", 0),
+        Attribute(keys.REPLY, "int", 0),
+        Attribute(keys.ACK, "int", 0),
+    ),
     doc="Send values to one peer or to many, in one Envelope each. What is received is at home there.",
 )
 RECV: Final = OpSpec(
@@ -34,6 +39,15 @@ RECV: Final = OpSpec(
     outputs=(Port("sender", t.PEER_ID), Port("received", t.ANY, variadic=True)),
     attributes=_EDGE,
     doc="Where the values of one Send arrive. The compiler writes it; an author never does.",
+)
+DELIVERED: Final = OpSpec(
+    keys.WIRE,
+    "Delivered",
+    1,
+    inputs=(Port("request", t.REQUEST_ID),),
+    outputs=(Port("done", t.TRIGGER),),
+    answer=Answer.TIME,
+    doc="Wait until all peers have confirmed what a Send with a receipt has given them; fails when one has not.",
 )
 GATHER: Final = OpSpec(
     keys.WIRE,
@@ -74,4 +88,4 @@ GATHER_COLLECT: Final = OpSpec(
     doc="Wait for the answers of a Gather, in the Frame that asked. The compiler writes it.",
 )
 
-WIRE_OPS: Final = (SEND, RECV, GATHER, GATHER_CONTRIBUTE, GATHER_COLLECT)
+WIRE_OPS: Final = (SEND, RECV, DELIVERED, GATHER, GATHER_CONTRIBUTE, GATHER_COLLECT)

@@ -7,7 +7,7 @@ Source: docs/reference/wire.md, "Carriers".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import prod
 from typing import Any, Final
 
@@ -164,9 +164,13 @@ def _decode_addresses(payload: memoryview) -> AddressList:
 
 
 def _encode_composite(value: Composite) -> Payload:
+    _check_depth(value)
+    return tuple(_parts(value, encode_value))
+
+
+def _check_depth(value: Composite) -> None:
     if _depth(value) > MAX_DEPTH:
         raise TypeMismatch("a Composite lies too deep in others", expected=f"at most {MAX_DEPTH} deep")
-    return tuple(_parts(value))
 
 
 def _depth(value: Any) -> int:
@@ -174,10 +178,10 @@ def _depth(value: Any) -> int:
     return 1 + max(map(_depth, value), default=0) if isinstance(value, Composite) else 0
 
 
-def _parts(value: Composite) -> Iterable[Any]:
+def _parts(value: Composite, encode: Callable[[Any], tuple[int, Payload, bool]]) -> Iterable[Any]:
     yield u64(len(value))
     for child in value:
-        type_hash, payload, _ = encode_value(child)
+        type_hash, payload, _ = encode(child)
         parts = payload if isinstance(payload, tuple) else (payload,)
         yield u64(type_hash) + u64(sum(memoryview(part).nbytes for part in parts))
         yield from parts
@@ -222,6 +226,28 @@ def _decode_cpu_tensor(payload: memoryview) -> Tensor:
     return to_array(data, np.dtype("<f4"), dims)
 
 
+def encode_for_reference(value: Any) -> tuple[int, Payload, bool]:
+    """Return type_hash, payload and trigger_only of a value as the reference reads it.
+
+    Raises:
+        TypeMismatch: as `encode_value`; or it is a tensor of other elements than float32, which the reference has not.
+    """
+    if isinstance(value, Composite):
+        _check_depth(value)
+        return _COMPOSITE, tuple(_parts(value, encode_for_reference)), False
+    if not isinstance(value, np.ndarray):
+        return encode_value(value)
+    if value.dtype != np.float32:
+        raise TypeMismatch(
+            f"an array of {value.dtype} cannot be sent to the reference implementation",
+            expected="float32",
+            hint='cast it (g.cast), or install with NodeConfig(wire_profile="bb")',
+        )
+    plain = np.asarray(value, "<f4", order="C")
+    dims = u64(plain.ndim) + b"".join(map(u64, plain.shape))
+    return CPU_TENSOR, (b"\x01" + dims + u64(plain.size), plain.data, dims), False
+
+
 def _read_dims(reader: Reader) -> tuple[int, ...]:
     rank = reader.u64()
     if rank > MAX_RANK:
@@ -230,6 +256,7 @@ def _read_dims(reader: Reader) -> tuple[int, ...]:
 
 
 _COMPOSITE: Final = 0xB94CED714C59208D
+CPU_TENSOR: Final = 0x2F824195FEC34BE1
 _VALUES: Final = "bb_runtime::syscall::values::"
 
 CARRIERS: Final = (
@@ -241,6 +268,6 @@ CARRIERS: Final = (
     WireType(f"{_VALUES}AddressValue", 0x8927BF653DF72630, Address, _encode_address, _decode_address),
     WireType(f"{_VALUES}AddressVecValue", 0x99F6119F618D070C, AddressList, _encode_addresses, _decode_addresses),
     WireType(f"{_VALUES}CompositeValue", _COMPOSITE, Composite, _encode_composite, _decode_composite),
-    WireType("bb_ops::backends::cpu::tensor::CpuTensor", 0x2F824195FEC34BE1, np.ndarray, None, _decode_cpu_tensor),
+    WireType("bb_ops::backends::cpu::tensor::CpuTensor", CPU_TENSOR, np.ndarray, None, _decode_cpu_tensor),
 )
 """The wire types of the reference. A hash is that of the name, written out because it is what peers compare."""

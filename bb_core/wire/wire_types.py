@@ -46,6 +46,18 @@ def travels(name: str) -> bool:
     return fnv1a64(name.encode()) in _BY_HASH
 
 
+def class_of(type_hash: int) -> type:
+    """Return the class of a wire type's values.
+
+    Raises:
+        PayloadError: the hash is of no known wire type.
+    """
+    wire_type = _BY_HASH.get(type_hash)
+    if wire_type is None:
+        raise PayloadError(f"no wire type has the hash {type_hash:#018x}", type_hash=type_hash)
+    return wire_type.cls
+
+
 def register(name: str, cls: type, encode: Callable[[Any], Payload], decode: Callable[[memoryview], Any]) -> WireType:
     """Add a wire type and return it.
 

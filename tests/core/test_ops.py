@@ -220,11 +220,20 @@ def test_every_op_of_the_framework_is_recorded_and_dispatched(spec: OpSpec) -> N
         assert all(value is values[input_names(spec.inputs[0])[0]] for value in found.values())
 
 
+class AskingSurely(Asking):
+    """Asks with a receipt."""
+
+    def body(self, g: bb.Graph) -> None:
+        x = g.input("x", bb.f32[2])
+        asked = g.send(x, to=self.cohort.sample(g, n=3, after=x), ack=True)
+        g.output("all", g.stack(g.gather(g.reply(self.backend.neg(g, asked), to=asked), deadline="5s")))
+
+
 @pytest.mark.filterwarnings("ignore::bb_core.errors.ProtocolWarning")
 def test_every_op_of_the_wire_is_recorded_and_dispatched(monkeypatch: pytest.MonkeyPatch) -> None:
     spy = Spy()
     monkeypatch.setattr("bb_core.simulation.install", lambda *a: (node := bb.install(*a), node.observe(spy))[0])
-    given = bb.run(Asking(), bindings=ASKING, peers={"client": 3}, inputs={"x": np.ones(2, np.float32)})
+    given = bb.run(AskingSurely(), bindings=ASKING, peers={"client": 3}, inputs={"x": np.ones(2, np.float32)})
     assert given.metrics[0]["all"].tolist() == [[-1.0, -1.0]] * 3
     told = {n.op_type for f in given.artefact.functions for n in f.node if n.domain == keys.WIRE}
     assert told == {s.name for s in FRAMEWORK_OPS if s.domain == keys.WIRE and not s.expanded_by} == set(_WIRE)

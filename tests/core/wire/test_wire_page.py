@@ -13,8 +13,16 @@ import pytest
 from bb_core.ids import fnv1a64
 from bb_core.values import Record
 from bb_core.wire import wire_types
+from bb_core.wire.chunks import (
+    RECEIPT_SITE,
+    RECEIPT_WANTED_SITE,
+    Chunk,
+    Receipt,
+    encode_chunk,
+    write_receipt,
+)
 from bb_core.wire.limits import WireLimits
-from bb_core.wire.payloads import encode_value
+from bb_core.wire.payloads import TENSOR, encode_value
 from tests.golden.load import envelopes
 from tests.oracles import schema
 
@@ -35,8 +43,15 @@ def _line(line: str) -> bytes:
 
 def test_examples_are_true():
     tensor, record = np.array([1, 2], np.float32), Record(loss=0.5, num_samples=5)
-    values = [b"".join(encode_value(value)[1]) for value in (tensor, record)]
-    assert examples() == [envelopes()["1_request"], *values]
+    receipt = write_receipt(Receipt(1, 42, 17, 1, b"\x02"))
+    values = [b"".join(encode_value(value)[1]) for value in (tensor, record, receipt)]
+    chunk = b"".join(encode_chunk(Chunk(1, 3, 4, 10, TENSOR.type_hash, bytes((1, 2, 3, 4)))))
+    assert examples() == [envelopes()["1_request"], *values[:2], chunk, values[2]]
+
+
+def test_the_sites_that_every_node_has_are_on_the_page():
+    for site in (RECEIPT_SITE, RECEIPT_WANTED_SITE):
+        assert f"`{site:#018x}`" in PAGE
 
 
 def test_the_table_of_wire_types_is_complete():
