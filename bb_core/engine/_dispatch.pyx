@@ -551,10 +551,17 @@ cdef class Dispatcher:
                 self._enqueue(frame)
 
     cdef bint _is_gated(self, Frame frame, Handler handler):
-        """Whether a bootstrap holds an op back. Never one whose Frame holds what the bootstrap itself waits for."""
-        if handler.touched.isdisjoint(self.gate) or frame.on_end is not None:
+        """Whether a bootstrap holds an op back.
+
+        It does so too when the op would make its Frame claim what the bootstrap prepares, whatever the op itself is on.
+        Never an op of a bootstrap, nor one whose Frame holds what the bootstrap itself waits for.
+        """
+        cdef bint touches = not handler.touched.isdisjoint(self.gate)
+        if frame.on_end is not None:
             return False
-        return not (frame.claimed and not self.gate.isdisjoint(frame.plan.claims))
+        if self.gate.isdisjoint(frame.plan.claims):
+            return touches
+        return not frame.claimed and (touches or handler.exclusive)
 
     cdef int _dispatch(self, Frame frame, int32_t op, Handler handler) except -1:
         cdef object result

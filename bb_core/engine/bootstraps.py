@@ -1,8 +1,8 @@
 """Bootstraps: what runs once, before a Node's bodies may use what it prepares.
 
 Lifecycle: expected at install · begun (by itself when it has no inputs, else by the host) · done, or failed and begun
-again. While one is not done, an op of a body that touches a slot which it prepares waits; all other ops run. Bootstraps
-run side by side.
+again. While one is not done, an op of a body waits that touches a slot which it prepares, or with which its Frame would
+claim one; all other ops run. Bootstraps run side by side.
 """
 
 from __future__ import annotations
