@@ -123,7 +123,11 @@ class OpContext(Current):
         return self._engine.components[paths[slot]]
 
     def peers(self, peer_class: str | None = None) -> Sequence[PeerId]:
-        return self._engine.address_book.peers(peer_class, self._engine.now)
+        engine = self._engine
+        found = engine.address_book.peers(peer_class, engine.now)
+        if engine.governor.allows_everyone:
+            return found
+        return tuple(p for p in found if engine.governor.is_allowed(p))
 
     def later(
         self,

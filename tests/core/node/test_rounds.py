@@ -184,6 +184,21 @@ def test_one_node_can_be_coordinator_and_client() -> None:
     assert given["params"] == np.float32(3.0)
 
 
+def test_a_blocked_peer_is_not_chosen_and_no_round_waits_for_it() -> None:
+    loopback = bring_up(Averaging(), AVERAGING, 3, config_of=data)
+    coordinator = loopback.nodes[peer(0)]
+    coordinator.block(peer(1))
+    given = one_round(loopback)
+    assert given["training"] == bb.Record(peers=2)
+    assert kinds(loopback.seen) == ["AppEvent", "AppEvent"]
+    assert loopback.now < SECOND
+    coordinator.unblock(peer(1))
+    coordinator.allow_only([peer(1), peer(2)])
+    assert one_round(loopback)["training"] == bb.Record(peers=2)
+    coordinator.allow_only(None)
+    assert one_round(loopback)["training"] == bb.Record(peers=3)
+
+
 def test_two_rounds_at_once_do_not_mix_and_the_second_is_refused() -> None:
     loopback = bring_up(Averaging(), AVERAGING, 2, config_of=data)
     loopback.invoke(peer(0), "Averaging", {"round": bb.TRIGGER})
