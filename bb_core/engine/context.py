@@ -123,11 +123,11 @@ class OpContext(Current):
         return self._engine.components[paths[slot]]
 
     def peers(self, peer_class: str | None = None) -> Sequence[PeerId]:
-        engine = self._engine
+        engine, own = self._engine, self._engine.peer_id
         found = engine.address_book.peers(peer_class, engine.now)
-        if engine.governor.allows_everyone:
+        if engine.governor.allows_everyone and own not in engine.address_book:
             return found
-        return tuple(p for p in found if engine.governor.is_allowed(p))
+        return tuple(p for p in found if p != own and engine.governor.is_allowed(p))
 
     def later(
         self,
