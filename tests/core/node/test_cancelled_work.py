@@ -1,4 +1,4 @@
-"""What a cancelled or refused round leaves behind: nothing that stops the next one."""
+"""What a cancelled or refused collection or gathering leaves behind: nothing that stops the next one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 import bb_core as bb
 from bb_core.steps import AppEvent, EnvelopeRejected, OpFailed, SendEnvelope
+from tests.core.compiler.passes import programs
 from tests.support import AVERAGING, Averaging, Weight, peer
 
 SECOND = 10**9
@@ -115,3 +116,19 @@ def test_after_a_round_that_was_refused_for_too_many_laters_the_next_one_is_play
     steps = play(node, clients, "Occupied", 100 * SECOND)
     assert failures(steps) == []
     assert told(steps)["training"] == bb.Record(peers=2)
+
+
+# --- gatherings -------------------------------------------------------------------------------------------------------
+
+
+def test_a_cancelled_gathering_leaves_nothing() -> None:
+    node, clients = coordinator(programs.Asking(), programs.ASKING)
+    exec_id = node.invoke("Asking", {"x": np.ones(2, np.float32)}, 0)
+    asked = node.poll(0).steps
+    node.cancel(exec_id, 1)
+    node.poll(1)
+    assert node._engine.gatherings.open == {}
+    assert node.stats() == dict.fromkeys(node.stats(), 0) | {"peers": 2}
+    answer(node, clients, asked, 2)
+    assert [type(step) for step in node.poll(2).steps] == [EnvelopeRejected] * 2
+    assert node._engine.gatherings.open == {}
