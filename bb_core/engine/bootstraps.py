@@ -33,7 +33,7 @@ class BootstrapStatus(Enum):
     """It has inputs, and the host has not given them."""
     RUNNING = "running"
     FAILED = "failed"
-    """An op of it failed; the host may run it again."""
+    """An op of it failed, or it was cancelled; the host may run it again."""
     DONE = "done"
 
 
@@ -110,7 +110,7 @@ class Bootstraps:
         return [target for target in self.pending if not self._touched[target].isdisjoint(touched)]
 
     def failed(self, frame: Frame) -> None:
-        """Take in that an op of a Frame has failed."""
+        """Take in that an op of a Frame has failed, or that the Frame is cancelled."""
         for target, running in self._running.items():
             if running is frame:
                 self._broken.add(target)

@@ -1,4 +1,4 @@
-"""What a cancelled or refused collection or gathering leaves behind: nothing that stops the next one."""
+"""What a cancelled or refused collection, gathering or bootstrap leaves behind: nothing that stops the next one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import bb_core as bb
-from bb_core.steps import AppEvent, EnvelopeRejected, OpFailed, SendEnvelope
+from bb_core.steps import AppEvent, BootstrapCompleted, Deferred, EnvelopeRejected, OpFailed, SendEnvelope
 from tests.core.compiler.passes import programs
 from tests.support import AVERAGING, Averaging, Weight, peer
 
@@ -132,3 +132,37 @@ def test_a_cancelled_gathering_leaves_nothing() -> None:
     answer(node, clients, asked, 2)
     assert [type(step) for step in node.poll(2).steps] == [EnvelopeRejected] * 2
     assert node._engine.gatherings.open == {}
+
+
+# --- bootstraps -------------------------------------------------------------------------------------------------------
+
+
+class Prepared(bb.Module):
+    """Prepares a Model, some time later."""
+
+    model = bb.ModelSlot()
+
+    def bootstrap(self, g: bb.Graph) -> None:
+        self.model.load_parameters(g, bb.syscalls.sleep(g, g.input("start", bb.f32[1]), duration="1s"))
+
+    def body(self, g: bb.Graph) -> None:
+        g.output("params", self.model.params(g, after=g.input("ask", bb.types.TRIGGER)))
+
+
+def test_a_cancelled_bootstrap_has_failed_and_can_be_run_again() -> None:
+    artefact = bb.Compiler().bind({"model": Weight}).compile(Prepared())
+    node = bb.install(peer(0), [], artefact, ["Prepared"])
+    node.invoke("Prepared", {"ask": bb.TRIGGER}, 0)
+    exec_id = node.bootstrap("Prepared", {"start": np.float32([4])}, 0)
+    node.poll(0)
+    node.cancel(exec_id, 1)
+    (deferred,) = node.poll(1).steps
+    assert isinstance(deferred, Deferred)
+    assert "failed" in deferred.reason
+    assert node.bootstrap_status("Prepared").value == "failed"
+    assert node.poll(10 * SECOND).steps == []
+    node.bootstrap("Prepared", {"start": np.float32([5])}, 10 * SECOND)
+    node.poll(10 * SECOND)
+    steps = node.poll(11 * SECOND).steps
+    assert [type(step) for step in steps] == [BootstrapCompleted, AppEvent]
+    assert told(steps) == {"params": 5}
