@@ -99,13 +99,14 @@ class OpContext(Current):
         frame.waiting += 1  # for what is no Later; parking counts anew
         try:
             result = call_again(handler, self, frame.inputs(op))
+            if type(result) is Promised:
+                result.park(frame, op)
         except Exception as error:  # a Concrete may raise anything
             engine.failed(frame, op, handler, error)
             engine.dispatcher.abandon(frame, op, False)
         else:
             if type(result) is Promised:
                 frame.waiting -= 1
-                result.park(frame, op)
             else:
                 engine.dispatcher.answer(frame, op, result, False)
         engine.laters.saved = None

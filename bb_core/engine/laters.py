@@ -90,15 +90,18 @@ class Laters:
         except SnapshotUnsupported:
             return None
 
+    def expect(self, promised: Promised) -> None:
+        """Ask a Later that is about to be parked whose answers it waits for. A Concrete says so, and may raise."""
+        if promised.missing is not None and promised.network:
+            missing = tuple(promised.missing())
+            for number in promised.frame.requests or ():
+                self._engine.requests.wait_for(number, missing, self._engine.now)
+
     def parked(self, promised: Promised) -> None:
         """Take in that the op's method has returned its Later."""
         self.open[promised.frame.exec_id, promised.op] = promised
         if promised in self._fresh:
             self._fresh.remove(promised)
-        if promised.missing is not None and promised.network:
-            missing = tuple(promised.missing())
-            for number in promised.frame.requests or ():
-                self._engine.requests.wait_for(number, missing, self._engine.now)
         if promised.early is not None:
             self._settle(promised, *promised.early)
 
