@@ -508,7 +508,9 @@ cdef class Dispatcher:
         handler = frame.lane.handlers[op]
         try:
             self._write_outputs(frame, op, handler, result)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             self.services.failed(frame, op, handler, error)
         else:
             if self.observer is not None:
@@ -566,9 +568,9 @@ cdef class Dispatcher:
     cdef int _dispatch(self, Frame frame, int32_t op, Handler handler) except -1:
         cdef object result
         handler.calls += 1
+        if self.observer is not None:
+            self.observer.op_began(frame, handler, frame.inputs(op))
         try:
-            if self.observer is not None:
-                self.observer.op_began(frame, handler, frame.inputs(op))
             if handler.native is not NULL:
                 result = None
                 handler.native(self, frame, handler, op)
@@ -578,10 +580,13 @@ cdef class Dispatcher:
                     (<object>result).park(frame, op)
                     return 0
                 self._write_outputs(frame, op, handler, result)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a panic in Rust, for one, is no Exception
+            self.services.failed(frame, op, handler, error)
+        else:
             if self.observer is not None:
                 self.observer.op_ended(frame, handler, result)
-        except (Exception, SystemExit) as error:
-            self.services.failed(frame, op, handler, error)
         frame._finish(op, handler)
         return 0
 

@@ -101,7 +101,9 @@ class OpContext(Current):
             result = call_again(handler, self, frame.inputs(op))
             if type(result) is Promised:
                 result.park(frame, op)
-        except Exception as error:  # a Concrete may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a Concrete may raise anything
             engine.failed(frame, op, handler, error)
             engine.dispatcher.abandon(frame, op, False)
         else:

@@ -147,7 +147,9 @@ class Laters:
             context.enter(promised.frame, promised.op)
             try:
                 promised.on_deadline(context)
-            except Exception as error:  # a Concrete may raise anything
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a Concrete may raise anything
                 promised.fail(error)
         if promised.is_open:
             promised.fail(DeadlinePassed(f"{title} did not answer by its deadline"))
@@ -171,7 +173,9 @@ class Laters:
             return
         try:
             promised.on_cancel()
-        except Exception as error:  # a Concrete may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a Concrete may raise anything
             frame, op = promised.frame, promised.op
             blamed = error if isinstance(error, BBError) else RuntimeError(f"on_cancel raised: {error}")
             self._engine.report(frame, frame.handlers[op], blamed)

@@ -175,6 +175,26 @@ def test_a_later_of_another_op_is_refused() -> None:
     assert "did not make it" in str(found[0].error)
 
 
+def leave(*_: object) -> None:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize("name", ["on_deadline", "on_cancel"])
+def test_a_concrete_that_exits_when_its_deadline_passes_is_a_step(name: str) -> None:
+    node = ask(lambda ctx: ctx.later(SECOND, **{name: leave}))
+    node.poll(0)
+    assert {type(step) for step in node.poll(SECOND).steps} == {steps.OpFailed}
+    assert node.is_idle
+
+
+def test_whoever_interrupts_the_host_interrupts_the_poll() -> None:
+    def script(ctx: bb.Context) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ask(script).poll(0)
+
+
 @bb.concrete("tests.Vague")
 class Vague(Mean):
     """Cannot say who has not answered."""

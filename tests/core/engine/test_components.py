@@ -163,7 +163,13 @@ class Forwarding(bb.Module):
         g.output("beside", self.backend.neg(g, x))
 
 
-FAULTS = [ValueError("no"), MemoryError("no"), RecursionError("no"), AssertionError("no"), SystemExit("no")]
+class Panic(BaseException):
+    """What an extension in Rust raises when it panics (pyo3's PanicException) is no `Exception` either."""
+
+
+FAULTS = [
+    ValueError("no"), MemoryError("no"), RecursionError("no"), AssertionError("no"), SystemExit("no"), Panic("no"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("is_late", [False, True])

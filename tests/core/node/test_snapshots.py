@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import bb_core as bb
 from bb_core.errors import SnapshotDamaged, SnapshotError, SnapshotMismatch
-from bb_core.steps import SendEnvelope
+from bb_core.steps import OpFailed, SendEnvelope
 from tests.support import AVERAGING, Averaging, peer
 
 SECOND = 10**9
@@ -162,8 +162,11 @@ class Crossing(bb.roles.Index):
 
     has_state = False
     open: ClassVar[list[bb.Later]] = []
+    fault: ClassVar[BaseException | None] = None
 
     def search(self, ctx: bb.Context, query: bb.Tensor, *, k: int) -> Any:
+        if self.fault is not None:
+            raise self.fault
         self.open.append(ctx.later())
         return self.open[-1]
 
@@ -195,6 +198,20 @@ def test_an_answer_to_a_cancelled_frame_does_not_spoil_a_snapshot() -> None:
     first.poll(3 * SECOND)  # the deadline at one second comes first, then the cancel
     other.restore(first.snapshot())
     assert repr(other.poll(3 * SECOND)) == repr(first.poll(3 * SECOND))
+
+
+def test_an_op_that_raises_when_it_is_dispatched_again_is_a_step_of_the_restored_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, other = (bb.install(peer(0), [], SEARCHING, ["Searching"]) for _ in range(2))
+    first.invoke("Searching", {"x": np.ones(1, np.float32)}, 0)
+    first.poll(0)
+    monkeypatch.setattr(Crossing, "fault", SystemExit(3))
+    other.restore(first.snapshot())
+    (failed,) = other.poll(0).steps
+    assert isinstance(failed, OpFailed)
+    assert failed.op == "Search"
+    assert other.is_idle
 
 
 def test_a_snapshot_of_another_format_names_the_release_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
