@@ -107,6 +107,17 @@ class Everyone(bb.roles.PeerSelector):
         return bb.PeerList(ctx.peers(peer_class or None))
 
 
+@bb.concrete("tests.Itself")
+class Itself(Everyone):
+    """All peers of the class, and this Node too, which is no peer of its own."""
+
+    def sample(self, ctx: bb.Context, *, n: int, peer_class: str = "") -> bb.PeerList:
+        return bb.PeerList(self.current_view(ctx, peer_class=peer_class)[:n])
+
+    def current_view(self, ctx: bb.Context, *, peer_class: str = "") -> bb.PeerList:
+        return bb.PeerList(sorted([ctx.peer_id, *ctx.peers(peer_class or None)]))
+
+
 @bb.concrete("tests.NumpyBackend")
 class NumpyBackend(bb.roles.Backend):
     """A few ops by numpy."""

@@ -509,7 +509,9 @@ cdef class Dispatcher:
         handler = frame.lane.handlers[op]
         try:
             self._write_outputs(frame, op, handler, result)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             self.services.failed(frame, op, handler, error)
         else:
             if self.observer is not None:
@@ -552,17 +554,24 @@ cdef class Dispatcher:
                 self._enqueue(frame)
 
     cdef bint _is_gated(self, Frame frame, Handler handler):
-        """Whether a bootstrap holds an op back. Never one whose Frame holds what the bootstrap itself waits for."""
-        if handler.touched.isdisjoint(self.gate) or frame.on_end is not None:
+        """Whether a bootstrap holds an op back.
+
+        It does so too when the op would make its Frame claim what the bootstrap prepares, whatever the op itself is on.
+        Never an op of a bootstrap, nor one whose Frame holds what the bootstrap itself waits for.
+        """
+        cdef bint touches = not handler.touched.isdisjoint(self.gate)
+        if frame.on_end is not None:
             return False
-        return not (frame.claimed and not self.gate.isdisjoint(frame.plan.claims))
+        if self.gate.isdisjoint(frame.plan.claims):
+            return touches
+        return not frame.claimed and (touches or handler.exclusive)
 
     cdef int _dispatch(self, Frame frame, int32_t op, Handler handler) except -1:
         cdef object result
         handler.calls += 1
+        if self.observer is not None:
+            self.observer.op_began(frame, handler, frame.inputs(op))
         try:
-            if self.observer is not None:
-                self.observer.op_began(frame, handler, frame.inputs(op))
             if handler.native is not NULL:
                 result = None
                 handler.native(self, frame, handler, op)
@@ -572,10 +581,13 @@ cdef class Dispatcher:
                     (<object>result).park(frame, op)
                     return 0
                 self._write_outputs(frame, op, handler, result)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a panic in Rust, for one, is no Exception
+            self.services.failed(frame, op, handler, error)
+        else:
             if self.observer is not None:
                 self.observer.op_ended(frame, handler, result)
-        except (Exception, SystemExit) as error:
-            self.services.failed(frame, op, handler, error)
         frame._finish(op, handler)
         return 0
 

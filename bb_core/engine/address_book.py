@@ -134,6 +134,9 @@ class AddressBook:
 
     # --- what is known ------------------------------------------------------------------------------------------------
 
+    def __contains__(self, peer: PeerId) -> bool:
+        return peer in self._peers
+
     def addresses(self, peer: PeerId, now: int) -> tuple[bytes, ...]:
         """Return where to reach a peer, the best first; empty when that is not known."""
         if self._sweep_at is not None and now >= self._sweep_at:

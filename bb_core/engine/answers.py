@@ -62,6 +62,7 @@ class Promised:
                 "a Later was returned by an op that did not make it",
                 expected="`return ctx.later(...)` of the same call",
             )
+        self._laters.expect(self)
         self.parked = True
         frame.waiting += 1
         frame.on_network += self.network

@@ -1,8 +1,8 @@
 """Bootstraps: what runs once, before a Node's bodies may use what it prepares.
 
 Lifecycle: expected at install · begun (by itself when it has no inputs, else by the host) · done, or failed and begun
-again. While one is not done, an op of a body that touches a slot which it prepares waits; all other ops run. Bootstraps
-run side by side.
+again. While one is not done, an op of a body waits that touches a slot which it prepares, or with which its Frame would
+claim one; all other ops run. Bootstraps run side by side.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class BootstrapStatus(Enum):
     """It has inputs, and the host has not given them."""
     RUNNING = "running"
     FAILED = "failed"
-    """An op of it failed; the host may run it again."""
+    """An op of it failed, or it was cancelled; the host may run it again."""
     DONE = "done"
 
 
@@ -110,7 +110,7 @@ class Bootstraps:
         return [target for target in self.pending if not self._touched[target].isdisjoint(touched)]
 
     def failed(self, frame: Frame) -> None:
-        """Take in that an op of a Frame has failed."""
+        """Take in that an op of a Frame has failed, or that the Frame is cancelled."""
         for target, running in self._running.items():
             if running is frame:
                 self._broken.add(target)

@@ -99,13 +99,16 @@ class OpContext(Current):
         frame.waiting += 1  # for what is no Later; parking counts anew
         try:
             result = call_again(handler, self, frame.inputs(op))
-        except Exception as error:  # a Concrete may raise anything
+            if type(result) is Promised:
+                result.park(frame, op)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a Concrete may raise anything
             engine.failed(frame, op, handler, error)
             engine.dispatcher.abandon(frame, op, False)
         else:
             if type(result) is Promised:
                 frame.waiting -= 1
-                result.park(frame, op)
             else:
                 engine.dispatcher.answer(frame, op, result, False)
         engine.laters.saved = None
@@ -123,7 +126,11 @@ class OpContext(Current):
         return self._engine.components[paths[slot]]
 
     def peers(self, peer_class: str | None = None) -> Sequence[PeerId]:
-        return self._engine.address_book.peers(peer_class, self._engine.now)
+        engine, own = self._engine, self._engine.peer_id
+        found = engine.address_book.peers(peer_class, engine.now)
+        if engine.governor.allows_everyone and own not in engine.address_book:
+            return found
+        return tuple(p for p in found if p != own and engine.governor.is_allowed(p))
 
     def later(
         self,

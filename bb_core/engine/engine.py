@@ -238,6 +238,7 @@ class Engine:
         """End a Frame: what is ready in it never runs, and what answers its Laters is not heard. None is no error."""
         frame = self.dispatcher.live.get(exec_id)
         if frame is not None:
+            self.bootstraps.failed(frame)
             self.laters.cancel(frame)
             self.dispatcher.cancel(frame)
 

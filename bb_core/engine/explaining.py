@@ -82,7 +82,9 @@ def _gated(engine: Engine) -> list[Waiting]:
     found = []
     for frame in engine.dispatcher.live.values():
         for op in frame.gated or ():
-            info = frame.handlers[op].info
-            what = f"the bootstrap of {', '.join(engine.bootstraps.waited_for(frozenset(info.touched)))}"
+            handler = frame.handlers[op]
+            info = handler.info
+            slots = handler.touched.union(frame.plan.claims if handler.exclusive else ())
+            what = f"the bootstrap of {', '.join(engine.bootstraps.waited_for(slots))}"
             found.append(Waiting(frame.table.name, ExecId(frame.exec_id), what, info.op_type, info.slot, info.source))
     return found

@@ -92,9 +92,12 @@ def bind_collect(engine: Engine, info: OpInfo) -> Callable[..., Any]:
         collection.answers = {p: v for p, v in collection.answers.items() if p in asked}
         collection.peers, collection.wanted = asked, min(n, len(asked)) if n else len(asked)
 
-        def outputs() -> tuple[Any, ...]:
+        def end() -> None:
             engine.gatherings.open.pop(key, None)
             engine.requests.close(key[1], engine.now)
+
+        def outputs() -> tuple[Any, ...]:
+            end()
             if len(collection.answers) < minimum:
                 raise QuorumNotReached(
                     f"{info.title} has {len(collection.answers)} answers of {len(asked)} peers",
@@ -106,7 +109,9 @@ def bind_collect(engine: Engine, info: OpInfo) -> Callable[..., Any]:
 
         if len(collection.answers) >= collection.wanted:
             return outputs()
-        promised = ctx.later(on_deadline=lambda _: close(), missing=lambda: asked - collection.answers.keys())
+        promised = ctx.later(
+            on_deadline=lambda _: close(), missing=lambda: asked - collection.answers.keys(), on_cancel=end
+        )
 
         def close() -> None:
             try:

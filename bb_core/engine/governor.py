@@ -41,7 +41,12 @@ class Governor:
     @property
     def is_quiet(self) -> bool:
         """Whether nobody is blocked, left out or cooling down, so that there is nothing to ask."""
-        return not self._blocked and self._allowed is None and not self._cooling
+        return self.allows_everyone and not self._cooling
+
+    @property
+    def allows_everyone(self) -> bool:
+        """Whether nobody is blocked or left out."""
+        return not self._blocked and self._allowed is None
 
     def block(self, peer: PeerId) -> None:
         """Refuse a peer until it is unblocked."""

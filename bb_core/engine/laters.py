@@ -90,15 +90,18 @@ class Laters:
         except SnapshotUnsupported:
             return None
 
+    def expect(self, promised: Promised) -> None:
+        """Ask a Later that is about to be parked whose answers it waits for. A Concrete says so, and may raise."""
+        if promised.missing is not None and promised.frame.handlers[promised.op].info.collects:
+            missing = tuple(promised.missing())
+            for number in promised.frame.requests or ():
+                self._engine.requests.wait_for(number, missing, self._engine.now)
+
     def parked(self, promised: Promised) -> None:
         """Take in that the op's method has returned its Later."""
         self.open[promised.frame.exec_id, promised.op] = promised
         if promised in self._fresh:
             self._fresh.remove(promised)
-        if promised.missing is not None and promised.frame.handlers[promised.op].info.collects:
-            missing = tuple(promised.missing())
-            for number in promised.frame.requests or ():
-                self._engine.requests.wait_for(number, missing, self._engine.now)
         if promised.early is not None:
             self._settle(promised, *promised.early)
 
@@ -144,7 +147,9 @@ class Laters:
             context.enter(promised.frame, promised.op)
             try:
                 promised.on_deadline(context)
-            except Exception as error:  # a Concrete may raise anything
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a Concrete may raise anything
                 promised.fail(error)
         if promised.is_open:
             promised.fail(DeadlinePassed(f"{title} did not answer by its deadline"))
@@ -168,7 +173,9 @@ class Laters:
             return
         try:
             promised.on_cancel()
-        except Exception as error:  # a Concrete may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a Concrete may raise anything
             frame, op = promised.frame, promised.op
             blamed = error if isinstance(error, BBError) else RuntimeError(f"on_cancel raised: {error}")
             self._engine.report(frame, frame.handlers[op], blamed)

@@ -37,7 +37,8 @@ class OpRun:
 class Observer(Protocol):
     """Watches a Node; see `Node.observe`. It is called inside `poll`, must not call the Node, and must not raise.
 
-    An op that answers later has begun in one poll and ends in another. One whose Frame is cancelled does not end.
+    What it raises is no fault of the op, and comes out of the poll. An op that answers later has begun in one poll and
+    ends in another. One whose Frame is cancelled does not end.
     """
 
     wants_steps: bool

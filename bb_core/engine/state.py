@@ -40,7 +40,7 @@ def capture(engine: Engine) -> State:
         "frames": [_frame(engine, frame) for frame in engine.dispatcher.live.values()],
         "queues": engine.dispatcher.queues(),
         "laters": [[*key, promised.is_open] for key, promised in engine.laters.open.items()],
-        "posted": [[p.frame.exec_id, p.op, result, error] for p, result, error in engine.laters.posted if p.parked],
+        "posted": _posted(engine),
         "timers": [[t.when, t.sequence, t.kind, _key(t), t.reason] for t in engine.timers.in_order()],
         "timer_sequence": engine.timers.sequence,
         **{name: getattr(engine, name).state() for name in _SERVICES},
@@ -205,6 +205,15 @@ def _revive_laters(
     for number, op, result, error in state["posted"]:
         promised = engine.laters.open[number, op]
         engine.laters.posted.append((promised, tuple(result) if isinstance(result, list) else result, error))
+
+
+def _posted(engine: Engine) -> list[list[Any]]:
+    """The answers that wait to be taken in; not one to a Frame that was cancelled since, which nobody would hear."""
+    return [
+        [p.frame.exec_id, p.op, result, error]
+        for p, result, error in engine.laters.posted
+        if engine.laters.open.get((p.frame.exec_id, p.op)) is p
+    ]
 
 
 def _answered(engine: Engine, frame: Frame, op: int, timer: Timer | None) -> None:

@@ -98,7 +98,7 @@ def replay(log: bytes, make: Callable[[], Node], *, until: int | None = None, br
 
 
 class _Reached(BaseException):
-    """The op at which to stop; a BaseException, so that no op's failure is made of it."""
+    """The op at which to stop. An observer raises it, before the op: what an op itself raises becomes its failure."""
 
 
 class _Trace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, final
 
@@ -127,23 +128,30 @@ class Aggregator(Role):
             )
         config = self.config
         wanted = config.quorum if quorum is None else int(quorum)
-        open_round = self._round = _Round(
+        open_round = _Round(
             frozenset(ctx.requests),
             frozenset(cohort),
             len(cohort) if wanted is None else min(wanted, len(cohort)),
             config.minimum if minimum is None else int(minimum),
         )
-        for request in (*ctx.requests, 0):
-            for contribution in self._waiting.pop(request, {}).values():
+        numbers = (*ctx.requests, 0)
+        for request in numbers:
+            for contribution in self._waiting.get(request, {}).values():
                 open_round.add(contribution)
+        if not open_round.is_full:
+            close = ctx.close  # it does the same whatever op runs, so it may be kept for `on_cancel`
+            open_round.later = ctx.later(  # it may be refused: nothing has changed until here
+                None if deadline is None else int(deadline),
+                self._close_at_deadline,
+                lambda: open_round.cohort - open_round.gathered.keys(),
+                lambda: self._give_up(open_round, close),
+            )
+        for request in numbers:
+            self._waiting.pop(request, None)
         if open_round.is_full:
             self._close(ctx, open_round)
             return None
-        open_round.later = ctx.later(
-            None if deadline is None else int(deadline),
-            self._close_at_deadline,
-            lambda: open_round.cohort - open_round.gathered.keys(),
-        )
+        self._round = open_round
         return open_round.later  # type: ignore[return-value]  # a Later stands for the promised output
 
     @op("Aggregate", outputs="params stats", answer=Answer.LATER)
@@ -239,6 +247,12 @@ class Aggregator(Role):
                 cohort=len(open_round.cohort),
             )
         )
+
+    def _give_up(self, open_round: _Round, close: Callable[[Sequence[int]], None]) -> None:
+        """Nobody waits for a round any more: forget what it has gathered, and make place for the next."""
+        if self._round is open_round:
+            self._round = None
+        close(tuple(open_round.requests))
 
     def _close(self, ctx: Context, open_round: _Round) -> None:
         self._closed = [open_round.gathered[source] for source in sorted(open_round.gathered)]

@@ -67,7 +67,7 @@ class Context(Protocol):
         """Return the Concrete bound to a slot declared with `@bb.depends`."""
 
     def peers(self, peer_class: str | None = None) -> Sequence[PeerId]:
-        """Peers in the address book, in order of id, never this Node; of one class when it is named."""
+        """Peers in the address book that are not refused, in order of id, never this Node; of one class when named."""
 
     def later(
         self,

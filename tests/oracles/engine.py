@@ -613,7 +613,9 @@ class PlainNode:
                 self._tidy(frame)
                 return
             self._write(frame, op, result)
-        except Exception as error:  # a Concrete may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a Concrete may raise anything
             self._failed(frame, op, error)
         while self.fresh:  # made, and not returned
             later = self.fresh.pop(0)
@@ -660,7 +662,9 @@ class PlainNode:
             if error is not None:
                 raise error
             self._write(frame, op, result)
-        except Exception as found:  # a Concrete may answer, or raise, anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as found:  # a Concrete may answer, or raise, anything
             self._failed(frame, op, found)
         frame.end(op)
         self._tidy(frame)

@@ -35,5 +35,7 @@ class FakeContext:
     def close(self, requests: Sequence[int]) -> None:
         self.closed += requests
 
-    def later(self, deadline: int | None = None, on_deadline: Any = None, missing: Any = None) -> Any:
+    def later(
+        self, deadline: int | None = None, on_deadline: Any = None, missing: Any = None, on_cancel: Any = None
+    ) -> Any:
         return ("later", deadline, on_deadline)

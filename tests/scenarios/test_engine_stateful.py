@@ -58,6 +58,10 @@ class Keeping:
         self.log.append(text)
 
 
+class Panic(BaseException):
+    """No `Exception`, as what an extension in Rust raises when it panics."""
+
+
 @bb.concrete("tests.Ledger")
 class Ledger(Keeping, bb.roles.Model):
     """An exclusive Concrete: one vector. Some of its ops answer later, some fail."""
@@ -92,7 +96,7 @@ class Ledger(Keeping, bb.roles.Model):
     def apply_delta(self, ctx: bb.Context, delta: bb.Tensor) -> None:
         self.noted(f"delta {_brief(delta)}")
         if float(delta[0]) < 0:
-            raise ValueError(f"a negative delta {_brief(delta)}")
+            raise Panic(f"a negative delta {_brief(delta)}")
         self.value = self.value + delta[0]
 
     def zero_grad(self, ctx: bb.Context) -> None:

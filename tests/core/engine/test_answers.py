@@ -12,7 +12,7 @@ import pytest
 
 import bb_core as bb
 from bb_core import errors, steps
-from tests.support import Weight, peer
+from tests.support import AVERAGING, Averaging, Mean, Weight, peer
 
 SECOND = 10**9
 
@@ -173,6 +173,47 @@ def test_a_later_of_another_op_is_refused() -> None:
     node.invoke("Ask", {"x": np.ones(1, np.float32)}, 1)
     found = node.poll(1).steps
     assert "did not make it" in str(found[0].error)
+
+
+def leave(*_: object) -> None:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize("name", ["on_deadline", "on_cancel"])
+def test_a_concrete_that_exits_when_its_deadline_passes_is_a_step(name: str) -> None:
+    node = ask(lambda ctx: ctx.later(SECOND, **{name: leave}))
+    node.poll(0)
+    assert {type(step) for step in node.poll(SECOND).steps} == {steps.OpFailed}
+    assert node.is_idle
+
+
+def test_whoever_interrupts_the_host_interrupts_the_poll() -> None:
+    def script(ctx: bb.Context) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ask(script).poll(0)
+
+
+@bb.concrete("tests.Vague")
+class Vague(Mean):
+    """Cannot say who has not answered."""
+
+    def collect(
+        self, ctx: bb.Context, cohort: Any, quorum: Any = None, minimum: Any = None, deadline: Any = None
+    ) -> Any:
+        return ctx.later(deadline, missing=lambda: [peer(1 // 0)])
+
+
+def test_a_later_that_cannot_say_whom_it_waits_for_fails_once_and_leaves_no_open_frame() -> None:
+    node = bb.install(
+        peer(0), [], bb.Compiler().bind({**AVERAGING, "aggregator": Vague}).compile(Averaging()), ["Averaging"]
+    )
+    node.add_peer(peer(1), peer_class="client")
+    node.invoke("Averaging", {"round": bb.TRIGGER}, 0)
+    found = [*node.poll(0).steps, *node.poll(1000 * SECOND).steps]
+    assert [step.op for step in found if isinstance(step, steps.OpFailed)] == ["Collect"]
+    assert node.stats()["frames"] == node.stats()["laters"] == 0
 
 
 # --- exclusive slots --------------------------------------------------------------------------------------------------

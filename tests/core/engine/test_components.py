@@ -12,7 +12,7 @@ import pytest
 import bb_core as bb
 from bb_core import errors, steps
 from bb_core import syscalls as s
-from tests.support import Everyone, NumpyBackend, Weight, peer
+from tests.support import Itself, NumpyBackend, Weight, peer
 
 SECOND = 10**9
 ONE = np.ones(1, np.float32)
@@ -115,8 +115,7 @@ class Telling(bb.Module):
 
 
 def test_all_that_is_told_says_by_which_target_and_in_which_frame() -> None:
-    node = install(Telling(), {"peers": Everyone})
-    node.add_peer(peer(0))
+    node = install(Telling(), {"peers": Itself})
     invoked = [node.invoke("Telling", {"x": ONE}, 0) for _ in range(2)]
     found = list(node.poll(0).steps)
     for step in [step for step in found if isinstance(step, steps.SendEnvelope)]:
@@ -164,7 +163,13 @@ class Forwarding(bb.Module):
         g.output("beside", self.backend.neg(g, x))
 
 
-FAULTS = [ValueError("no"), MemoryError("no"), RecursionError("no"), AssertionError("no"), SystemExit("no")]
+class Panic(BaseException):
+    """What an extension in Rust raises when it panics (pyo3's PanicException) is no `Exception` either."""
+
+
+FAULTS = [
+    ValueError("no"), MemoryError("no"), RecursionError("no"), AssertionError("no"), SystemExit("no"), Panic("no"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("is_late", [False, True])

@@ -15,7 +15,7 @@ from bb_core.ids import PeerId
 from bb_core.ir.proto import set_attribute
 from bb_core.values import Composite
 from bb_core.wire.address import Address, AddressList
-from tests.support import NumpyBackend, peer
+from tests.support import NumpyBackend, Weight, peer
 
 SECOND = 10**9
 ONE = np.ones(1, np.float32)
@@ -422,6 +422,43 @@ def test_a_bootstrap_that_fails_is_not_complete_and_can_be_run_again() -> None:
     assert events(result) == []
     node.bootstrap("Seeded", {"parts": Composite([ONE])}, 0)
     assert [port for port, _ in events(node.poll(0))] == ["got", "size"]
+
+
+class Beside(bb.Module):
+    """Prepares one Model, some time later; its body uses that one and another."""
+
+    model = bb.ModelSlot()
+    other = bb.ModelSlot()
+
+    def bootstrap(self, g: bb.Graph) -> None:
+        self.model.load_parameters(g, s.sleep(g, g.input("start", bb.f32[1]), duration="1s"))
+
+    def body(self, g: bb.Graph) -> None:
+        x = g.input("x", bb.f32[1])
+        self.other.apply_delta(g, x)
+        g.output("params", self.model.params(g, after=x))
+
+
+@pytest.mark.parametrize("is_begun", [True, False])
+def test_a_frame_that_would_claim_what_is_being_prepared_waits_though_its_op_is_on_another_slot(is_begun: bool) -> None:
+    artefact = bb.Compiler().bind({"model": Weight, "other": Weight}).compile(Beside())
+    node = bb.install(peer(0), [], artefact, ["Beside"])
+    if is_begun:
+        node.bootstrap("Beside", {"start": ONE * 4}, 0)
+    node.poll(0)
+    for _ in range(2):
+        node.invoke("Beside", {"x": ONE}, 0)
+    assert events(node.poll(0)) == []
+    assert {(w.op, w.what) for w in node.explain() if w.target == "Beside"} == {
+        ("ApplyDelta", "the bootstrap of Beside"),
+        ("Params", "the bootstrap of Beside"),
+    }
+    if not is_begun:
+        node.bootstrap("Beside", {"start": ONE * 4}, 0)
+    node.poll(0)
+    assert events(node.poll(SECOND)) == [("params", [4]), ("params", [4])]
+    assert node.component("model").log == ["load 4", "params", "params"]
+    assert node.component("other").log == ["add 1", "add 1"]
 
 
 def test_a_blocked_peer_is_left_out_and_refused() -> None:

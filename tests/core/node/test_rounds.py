@@ -11,7 +11,7 @@ import pytest
 import bb_core as bb
 from bb_core import errors, steps
 from bb_core.testing import Network
-from tests.support import AVERAGING, Averaging, Mean, Weight, bring_up, kinds, of_kind, one_round, outputs, peer
+from tests.support import AVERAGING, Averaging, Itself, Mean, Weight, bring_up, kinds, of_kind, one_round, outputs, peer
 
 SECOND = 10**9
 
@@ -170,9 +170,8 @@ def test_a_concretes_fault_ends_its_branch_and_names_the_line() -> None:
 
 
 def test_one_node_can_be_coordinator_and_client() -> None:
-    artefact = bb.Compiler().bind(AVERAGING).compile(Averaging(n=1))
+    artefact = bb.Compiler().bind({**AVERAGING, "cohort": Itself}).compile(Averaging(n=1))
     both = bb.install(peer(0), [], artefact, ["Averaging", "Averaging@client"], {"data": {"numbers": (3.0,)}})
-    both.add_peer(peer(0), peer_class="client")
     now, given = 0, {}
     both.invoke("Averaging", {"round": bb.TRIGGER}, now)
     for _ in range(10):
@@ -182,6 +181,28 @@ def test_one_node_can_be_coordinator_and_client() -> None:
             elif isinstance(step, steps.AppEvent):
                 given[step.port] = step.value
     assert given["params"] == np.float32(3.0)
+
+
+def test_no_node_is_a_peer_of_its_own() -> None:
+    loopback = bring_up(Averaging(), AVERAGING, 2, config_of=data)
+    loopback.nodes[peer(0)].add_peer(peer(0), peer_class="client")
+    assert one_round(loopback)["training"] == bb.Record(peers=2)
+    assert kinds(loopback.seen) == ["AppEvent", "AppEvent"]
+
+
+def test_a_blocked_peer_is_not_chosen_and_no_round_waits_for_it() -> None:
+    loopback = bring_up(Averaging(), AVERAGING, 3, config_of=data)
+    coordinator = loopback.nodes[peer(0)]
+    coordinator.block(peer(1))
+    given = one_round(loopback)
+    assert given["training"] == bb.Record(peers=2)
+    assert kinds(loopback.seen) == ["AppEvent", "AppEvent"]
+    assert loopback.now < SECOND
+    coordinator.unblock(peer(1))
+    coordinator.allow_only([peer(1), peer(2)])
+    assert one_round(loopback)["training"] == bb.Record(peers=2)
+    coordinator.allow_only(None)
+    assert one_round(loopback)["training"] == bb.Record(peers=3)
 
 
 def test_two_rounds_at_once_do_not_mix_and_the_second_is_refused() -> None:

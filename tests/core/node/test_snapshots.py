@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import bb_core as bb
 from bb_core.errors import SnapshotDamaged, SnapshotError, SnapshotMismatch
-from bb_core.steps import SendEnvelope
+from bb_core.steps import OpFailed, SendEnvelope
 from tests.support import AVERAGING, Averaging, peer
 
+SECOND = 10**9
 ARTEFACT = bb.Compiler().bind(AVERAGING).compile(Averaging())
 TARGET = "Averaging"
 
@@ -139,6 +145,73 @@ def test_an_increment_needs_what_it_was_taken_since() -> None:
     assert "stands alone" in refused([whole, whole], SnapshotMismatch).message
     refused([], SnapshotMismatch)
     refused([whole, increment[:-1]], SnapshotDamaged)
+
+
+# --- answers that another thread gives --------------------------------------------------------------------------------
+
+
+def elsewhere(call: Callable[[], object]) -> None:
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+
+
+@bb.concrete("tests.Crossing")
+class Crossing(bb.roles.Index):
+    """A search that another thread answers while the deadline of an op on another slot is dealt with."""
+
+    has_state = False
+    open: ClassVar[list[bb.Later]] = []
+    fault: ClassVar[BaseException | None] = None
+
+    def search(self, ctx: bb.Context, query: bb.Tensor, *, k: int) -> Any:
+        if self.fault is not None:
+            raise self.fault
+        self.open.append(ctx.later())
+        return self.open[-1]
+
+    def size(self, ctx: bb.Context) -> Any:
+        found = (np.ones(1, np.int64), np.ones(1, np.float32))
+        return ctx.later(SECOND, lambda _: elsewhere(lambda: self.open[-1].complete(*found)))
+
+
+class Searching(bb.Module):
+    """Two ops that answer later."""
+
+    index = bb.IndexSlot()
+    other = bb.IndexSlot()
+
+    def body(self, g: bb.Graph) -> None:
+        g.output("ids", self.index.search(g, g.input("x", bb.f32[1]), k=1)[0])
+        g.output("size", self.other.size(g, after=g.input("go", bb.types.TRIGGER)))
+
+
+SEARCHING = bb.Compiler().bind({"index": Crossing, "other": Crossing}).compile(Searching())
+
+
+def test_an_answer_to_a_cancelled_frame_does_not_spoil_a_snapshot() -> None:
+    first, other = (bb.install(peer(0), [], SEARCHING, ["Searching"]) for _ in range(2))
+    exec_id = first.invoke("Searching", {"x": np.ones(1, np.float32)}, 0)
+    first.invoke("Searching", {"go": bb.TRIGGER}, 0)
+    first.poll(0)
+    first.cancel(exec_id, 2 * SECOND)
+    first.poll(3 * SECOND)  # the deadline at one second comes first, then the cancel
+    other.restore(first.snapshot())
+    assert repr(other.poll(3 * SECOND)) == repr(first.poll(3 * SECOND))
+
+
+def test_an_op_that_raises_when_it_is_dispatched_again_is_a_step_of_the_restored_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, other = (bb.install(peer(0), [], SEARCHING, ["Searching"]) for _ in range(2))
+    first.invoke("Searching", {"x": np.ones(1, np.float32)}, 0)
+    first.poll(0)
+    monkeypatch.setattr(Crossing, "fault", SystemExit(3))
+    other.restore(first.snapshot())
+    (failed,) = other.poll(0).steps
+    assert isinstance(failed, OpFailed)
+    assert failed.op == "Search"
+    assert other.is_idle
 
 
 def test_a_snapshot_of_another_format_names_the_release_to_use(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 import bb_core as bb
 from bb_core import syscalls as s
 from bb_core.steps import AppEvent, BootstrapCompleted, BudgetSpent, OpFailed, SendEnvelope
-from tests.support import AVERAGING, Averaging, Everyone, NumpyBackend, Weight, peer
+from tests.support import AVERAGING, Averaging, Itself, NumpyBackend, Weight, peer
 
 SECOND = 10**9
 ONE = np.ones(1, np.float32)
@@ -46,8 +46,7 @@ class Asked(bb.Module):
 
 
 def test_an_op_without_inputs_runs_once_in_each_frame_that_reads_it_and_in_no_other() -> None:
-    node = install(Asked(), {"peers": Everyone, "model": bb.use(Weight, start=5.0)})
-    node.add_peer(peer(0))
+    node = install(Asked(), {"peers": Itself, "model": bb.use(Weight, start=5.0)})
     node.poll(0)
     log = node.component("model").log
     assert log == []
@@ -116,8 +115,7 @@ class Sums(bb.Module):
 
 def test_an_op_of_two_inputs_runs_once_however_both_of_them_come() -> None:
     slots = ("invoked", "same", "unbundled", "received", "child.index")
-    node = install(Sums(), {"peers": Everyone, **dict.fromkeys(slots, Adding)})
-    node.add_peer(peer(0))
+    node = install(Sums(), {"peers": Itself, **dict.fromkeys(slots, Adding)})
     node.invoke("Sums", {"x": ONE, "y": ONE * 2}, 0)
     steps = node.poll(0).steps
     (sent,) = [step for step in steps if isinstance(step, SendEnvelope)]
@@ -246,8 +244,7 @@ class Both(bb.Module):
 
 @pytest.mark.parametrize("targets", [("Both", "Both@client"), ("Both@client", "Both")])
 def test_two_targets_of_one_node_do_not_see_each_others_values(targets: tuple[str, ...]) -> None:
-    node = install(Both(), {"peers": Everyone, "backend": NumpyBackend}, *targets)
-    node.add_peer(peer(0), peer_class="client")
+    node = install(Both(), {"peers": Itself, "backend": NumpyBackend}, *targets)
     for number in (1, 2):
         node.invoke("Both", {"x": ONE * number}, 0)
     steps = node.poll(0).steps
@@ -328,8 +325,7 @@ def test_a_budget_of_one_op_gives_the_same_steps_and_bytes_as_a_large_one() -> N
 def test_a_budget_does_not_change_whose_turn_it_is(budget: int) -> None:
     found = []
     for most in (budget, 1000):
-        node = install(Both(), {"peers": Everyone, "backend": NumpyBackend}, "Both", "Both@client", op_budget=most)
-        node.add_peer(peer(0), peer_class="client")
+        node = install(Both(), {"peers": Itself, "backend": NumpyBackend}, "Both", "Both@client", op_budget=most)
         steps: list[Any] = []
         for round_ in range(3):
             for number in range(3):
