@@ -18,7 +18,7 @@ SANITIZE = os.environ.get("BB_SANITIZE") == "1"
 
 # Module -> C files compiled into it. A third module needs a decision record with numbers (docs/decisions).
 EXTENSIONS = {
-    "bb_core.wire._codec": ["csrc/bb_varint.c", "csrc/bb_envelope.c"],
+    "bb_core.wire._codec": ["csrc/bb_envelope.c"],
     "bb_core.engine._dispatch": ["csrc/bb_frontier.c"],
 }
 

@@ -170,16 +170,18 @@ static int merge_correlation(const uint8_t *data, bb_span span, bb_envelope *out
 
 /* --- the Envelope ------------------------------------------------------------------------------------------------- */
 
-static int check_fill(const uint8_t *data, bb_span span, const bb_limits *limits) {
-    bb_fill fill;
-    const int status = bb_read_fill(data, span, &fill);
+/* Check one fill, and keep it when it is among the first; `out` has counted it already. */
+static int check_fill(const uint8_t *data, bb_span span, const bb_limits *limits, bb_envelope *out) {
+    bb_fill other;
+    bb_fill *fill = out->fills <= BB_FIRST_FILLS ? &out->first_fills[out->fills - 1] : &other;
+    const int status = bb_read_fill(data, span, fill);
     if (status != BB_OK) {
         return status;
     }
-    if (fill.payload.length > limits->payload_bytes) {
+    if (fill->payload.length > limits->payload_bytes) {
         return BB_PAYLOAD_BYTES;
     }
-    return fill.dest_suffix.length > limits->suffix_bytes ? BB_SUFFIX_BYTES : BB_OK;
+    return fill->dest_suffix.length > limits->suffix_bytes ? BB_SUFFIX_BYTES : BB_OK;
 }
 
 static int check_rtt_report(const uint8_t *data, bb_span span) {
@@ -204,7 +206,7 @@ static int take_field(const uint8_t *data, const bb_field *field, const bb_limit
         return count(&out->dest_addresses, limits->dest_addresses, BB_DEST_ADDRESSES);
     case KEY(2, BB_BYTES):
         status = count(&out->fills, limits->fills, BB_FILLS);
-        return status == BB_OK ? check_fill(data, field->bytes, limits) : status;
+        return status == BB_OK ? check_fill(data, field->bytes, limits, out) : status;
     case KEY(3, BB_BYTES):
         return merge_correlation(data, field->bytes, out);
     case KEY(4, BB_NUMBER):
@@ -232,7 +234,7 @@ int bb_scan_envelope(
 ) {
     bb_cursor cursor = {data, 0, length};
     bb_field field;
-    memset(out, 0, sizeof *out);
+    memset(out, 0, offsetof(bb_envelope, first_fills));
     while (cursor.at < cursor.end) {
         *stopped = cursor.at;
         int status = bb_next_field(&cursor, &field);

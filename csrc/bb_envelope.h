@@ -28,7 +28,7 @@ enum bb_status {
     BB_RTT_REPORTS,
 };
 
-enum { BB_SCHEMA_VERSION = 1, BB_MAX_GROUPS = 100 };
+enum { BB_SCHEMA_VERSION = 1, BB_MAX_GROUPS = 100, BB_FIRST_FILLS = 8 };
 
 /* Where some bytes of the Envelope are. */
 typedef struct {
@@ -63,7 +63,14 @@ typedef struct {
     size_t rtt_reports;
 } bb_limits;
 
-/* The fields of an Envelope that stand once, and how often the others stand. */
+typedef struct {
+    bb_span dest_suffix;
+    bb_span payload;
+    int trigger_only;
+    uint64_t type_hash;
+} bb_fill;
+
+/* The fields of an Envelope that stand once, how often the others stand, and the first fills. */
 typedef struct {
     size_t dest_addresses;
     size_t fills;
@@ -75,14 +82,8 @@ typedef struct {
     uint64_t remaining_deadline_ns;
     uint32_t schema_version;
     bb_span src_peer;
+    bb_fill first_fills[BB_FIRST_FILLS];
 } bb_envelope;
-
-typedef struct {
-    bb_span dest_suffix;
-    bb_span payload;
-    int trigger_only;
-    uint64_t type_hash;
-} bb_fill;
 
 typedef struct {
     uint64_t site;
@@ -93,8 +94,8 @@ typedef struct {
     uint64_t samples;
 } bb_rtt_report;
 
-/* Check an Envelope whole and read what stands in it once. On refusal `*stopped` is the offset of the top-level field at
- * fault. */
+/* Check an Envelope whole and read what stands in it once, the first BB_FIRST_FILLS of its fills included, which then
+ * need not be read again. On refusal `*stopped` is the offset of the top-level field at fault. */
 int bb_scan_envelope(
     const uint8_t *data, size_t length, const bb_limits *limits, bb_envelope *out, size_t *stopped
 );

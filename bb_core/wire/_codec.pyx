@@ -10,12 +10,14 @@ change the bytes between the check and the reading.
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Calloc, PyMem_Free
-from cpython.memoryview cimport PyMemoryView_FromObject, PyMemoryView_GET_BUFFER
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.memoryview cimport PyMemoryView_Check, PyMemoryView_FromObject, PyMemoryView_GET_BUFFER
+from cpython.ref cimport Py_INCREF
 from cpython.sequence cimport PySequence_GetSlice
-from libc.string cimport memcpy
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
+from libc.string cimport memcpy, memset
 
 from bb_core.errors import CapExceeded, EnvelopeError, Truncated, UsageError, VersionMismatch
 from bb_core.wire.limits import WireLimits
@@ -108,50 +110,70 @@ cdef class Envelope:
         return "Envelope(" + ", ".join(f"{name}={value!r}" for name, value in self._facts().items()) + ")"
 
 
-# --- encode: measure --------------------------------------------------------------------------------------------------
+# --- buffers ----------------------------------------------------------------------------------------------------------
 
 
 @cython.final
-cdef class _Payloads:
-    """The buffers of an Envelope's payloads, held from before measuring until they are copied.
+cdef class _Run:
+    """Shows a contiguous buffer, whatever its items are called, as plain read-only bytes."""
 
-    A fill's parts stand one after another, in order of the fills.
-    """
+    cdef Py_buffer held
 
-    cdef Py_buffer *parts
-    cdef Py_ssize_t count
-
-    def __cinit__(self, Py_ssize_t room):
-        self.parts = <Py_buffer *>PyMem_Calloc(room, sizeof(Py_buffer))
-        if self.parts is NULL:
-            raise MemoryError
+    def __cinit__(self, object data):
+        _hold(data, &self.held, PyBUF_SIMPLE)  # the object's memory is zero before, so that it can be released
 
     def __dealloc__(self):
-        cdef Py_ssize_t i
-        for i in range(self.count):
-            PyBuffer_Release(&self.parts[i])
-        PyMem_Free(self.parts)
+        PyBuffer_Release(&self.held)
 
-    cdef int hold(self, object payload) except -1:
-        """Take one part; there must be room for it."""
-        try:
-            PyObject_GetBuffer(payload, &self.parts[self.count], PyBUF_SIMPLE)
-        except (TypeError, ValueError, BufferError) as error:
-            raise UsageError(
-                f"a payload is a {type(payload).__name__}",
-                expected="contiguous bytes, or a tuple of such",
-                hint=str(error),
-            ) from error
-        self.count += 1
-        return 0
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        PyBuffer_FillInfo(buffer, self, self.held.buf, self.held.len, 1, flags)
 
-    cdef size_t length(self, Py_ssize_t first, Py_ssize_t count) noexcept:
-        """Bytes of one fill's payload. `first + count` is at most `self.count`."""
-        cdef size_t total = 0
-        cdef Py_ssize_t i
-        for i in range(first, first + count):
-            total += <size_t>self.parts[i].len
-        return total
+
+cdef int _hold(object data, Py_buffer *held, int flags) except -1:
+    """Get the buffer of something contiguous."""
+    try:
+        PyObject_GetBuffer(data, held, flags)
+    except (TypeError, ValueError, BufferError) as error:
+        writable = "writable " if flags & PyBUF_WRITABLE else ""
+        raise UsageError(
+            f"a {type(data).__name__} is not contiguous {writable}bytes",
+            expected=f"contiguous {writable}bytes" + ("" if writable else ", or for a payload a tuple of such"),
+            hint=str(error),
+        ) from error
+    return 0
+
+
+cdef object _read_only(object data):
+    """A read-only view of bytes, one dimension, whatever the buffer calls its items."""
+    return PyMemoryView_FromObject(data if type(data) is bytes or _is_plain(data) else _Run(data))
+
+
+cdef bint _is_plain(object data) noexcept:
+    """Whether it is a view that already is what `_read_only` makes."""
+    if not PyMemoryView_Check(data):
+        return False
+    cdef Py_buffer *buffer = PyMemoryView_GET_BUFFER(data)
+    return buffer.readonly and buffer.ndim == 1 and buffer.strides[0] == 1 and buffer.format[0] == b"B"
+
+
+# --- encode: measure --------------------------------------------------------------------------------------------------
+
+cdef enum:
+    _FEW = 6
+    _SCATTERED = 4096
+
+
+cdef struct _Payloads:
+    # The buffers of an Envelope's payloads, held from before measuring until they are written or handed on. A fill's
+    # parts stand one after another, in order of the fills.
+    Py_buffer *parts
+    Py_ssize_t count
+    # Of a scattered Envelope: where the run of written bytes is interrupted, for each long part in turn; else NULL.
+    size_t *cuts
+    Py_ssize_t cut
+    const uint8_t *began
+    # Room for the parts of most Envelopes.
+    Py_buffer[_FEW] few
 
 
 cdef Py_ssize_t _parts(Fill fill) noexcept:
@@ -159,20 +181,55 @@ cdef Py_ssize_t _parts(Fill fill) noexcept:
     return len(<tuple>fill.payload) if type(fill.payload) is tuple else 1
 
 
-cdef _Payloads _hold(tuple fills):
-    """Hold the payloads of all fills."""
+cdef int _hold_all(tuple fills, _Payloads *out) except -1:
+    """Hold the payloads of all fills. Release them also when this fails."""
     cdef Fill fill
     cdef Py_ssize_t room = 0
+    out.parts, out.count, out.cuts, out.cut = out.few, 0, NULL, 0
     for fill in fills:
         room += _parts(fill)
-    cdef _Payloads payloads = _Payloads(room)
+    if room > _FEW:
+        out.parts = <Py_buffer *>PyMem_Malloc(room * sizeof(Py_buffer))
+        if out.parts is NULL:
+            out.parts = out.few
+            raise MemoryError
     for fill in fills:
         if type(fill.payload) is tuple:
             for part in <tuple>fill.payload:
-                payloads.hold(part)
+                _hold_part(part, out)
         else:
-            payloads.hold(fill.payload)
-    return payloads
+            _hold_part(fill.payload, out)
+    return 0
+
+
+cdef int _hold_part(object part, _Payloads *out) except -1:
+    """Take one part; there is room for it."""
+    cdef Py_buffer *held = &out.parts[out.count]
+    if type(part) is bytes:  # cannot change, and its fill keeps it
+        memset(held, 0, sizeof(Py_buffer))
+        held.buf, held.len = PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part)
+    else:
+        _hold(part, held, PyBUF_SIMPLE)
+    out.count += 1
+    return 0
+
+
+cdef void _release(_Payloads *payloads) noexcept:
+    cdef Py_ssize_t i
+    for i in range(payloads.count):
+        PyBuffer_Release(&payloads.parts[i])
+    if payloads.parts is not payloads.few:
+        PyMem_Free(payloads.parts)
+    PyMem_Free(payloads.cuts)
+
+
+cdef size_t _length(const _Payloads *payloads, Py_ssize_t first, Py_ssize_t count) noexcept:
+    """Bytes of one fill's payload. `first + count` is at most `payloads.count`."""
+    cdef size_t total = 0
+    cdef Py_ssize_t i
+    for i in range(first, first + count):
+        total += <size_t>payloads.parts[i].len
+    return total
 
 
 cdef size_t _given(size_t length) noexcept:
@@ -209,7 +266,7 @@ cdef uint64_t _widened(int32_t kind) noexcept:
     return <uint64_t>kind
 
 
-cdef size_t _measure(Envelope envelope, _Payloads payloads) except? 0:
+cdef size_t _measure(Envelope envelope, const _Payloads *payloads) except? 0:
     cdef size_t size = 0
     cdef Py_ssize_t first = 0
     cdef bytes address
@@ -218,7 +275,7 @@ cdef size_t _measure(Envelope envelope, _Payloads payloads) except? 0:
     for address in envelope.dest_peer_addresses:
         size += bb_bytes_size(len(address))
     for fill in envelope.fills:
-        size += bb_bytes_size(_fill_size(fill, payloads.length(first, _parts(fill))))
+        size += bb_bytes_size(_fill_size(fill, _length(payloads, first, _parts(fill))))
         first += _parts(fill)
     if envelope.has_correlation:
         size += bb_bytes_size(_correlation_size(envelope))
@@ -246,17 +303,26 @@ cdef uint8_t *_put_given(uint8_t *to, uint32_t field, bytes value) noexcept:
     return _put_bytes(to, field, value) if PyBytes_GET_SIZE(value) else to
 
 
-cdef uint8_t *_put_fill(uint8_t *to, Fill fill, _Payloads payloads, Py_ssize_t first) noexcept:
+cdef uint8_t *_put_part(uint8_t *to, _Payloads *payloads, const Py_buffer *part) noexcept:
+    """Copy one part; or, of a scattered Envelope, leave a long one out and note where it belongs."""
+    if payloads.cuts is not NULL and part.len >= _SCATTERED:
+        payloads.cuts[payloads.cut] = to - payloads.began
+        payloads.cut += 1
+        return to
+    if part.len:
+        memcpy(to, part.buf, part.len)
+    return to + part.len
+
+
+cdef uint8_t *_put_fill(uint8_t *to, Fill fill, _Payloads *payloads, Py_ssize_t first) noexcept:
     cdef Py_ssize_t i, count = _parts(fill)
-    cdef size_t length = payloads.length(first, count)
+    cdef size_t length = _length(payloads, first, count)
     to = bb_put_head(to, 2, _fill_size(fill, length))
     to = _put_given(to, 1, fill.dest_suffix)
     if length:
         to = bb_put_head(to, 2, length)
     for i in range(first, first + count):
-        if payloads.parts[i].len:
-            memcpy(to, payloads.parts[i].buf, payloads.parts[i].len)
-            to += payloads.parts[i].len
+        to = _put_part(to, payloads, &payloads.parts[i])
     to = bb_put_number(to, 3, fill.trigger_only)
     return bb_put_number(to, 4, fill.type_hash)
 
@@ -277,7 +343,7 @@ cdef uint8_t *_put_report(uint8_t *to, EdgeRttReport report) noexcept:
     return bb_put_number(to, 6, report.samples)
 
 
-cdef uint8_t *_write(uint8_t *to, Envelope envelope, _Payloads payloads) noexcept:
+cdef uint8_t *_write(uint8_t *to, Envelope envelope, _Payloads *payloads) noexcept:
     """Write the fields in order of their numbers. `_measure` has seen the same objects, which cannot change."""
     cdef Py_ssize_t first = 0
     for address in envelope.dest_peer_addresses:
@@ -299,11 +365,114 @@ cdef uint8_t *_write(uint8_t *to, Envelope envelope, _Payloads payloads) noexcep
 
 def encode(Envelope envelope not None):
     """Return the canonical bytes of an Envelope; see `bb_core.wire.codec`."""
-    cdef _Payloads payloads = _hold(envelope.fills)
-    cdef size_t size = _measure(envelope, payloads)
-    cdef bytes data = PyBytes_FromStringAndSize(NULL, size)
-    _write(<uint8_t *>PyBytes_AS_STRING(data), envelope, payloads)
-    return data
+    cdef _Payloads payloads
+    cdef bytes data
+    try:
+        _hold_all(envelope.fills, &payloads)
+        data = PyBytes_FromStringAndSize(NULL, _measure(envelope, &payloads))
+        _write(<uint8_t *>PyBytes_AS_STRING(data), envelope, &payloads)
+        return data
+    finally:
+        _release(&payloads)
+
+
+def encoded_size(Envelope envelope not None):
+    """Return how many bytes `encode` makes; see `bb_core.wire.codec`."""
+    cdef _Payloads payloads
+    try:
+        _hold_all(envelope.fills, &payloads)
+        return _measure(envelope, &payloads)
+    finally:
+        _release(&payloads)
+
+
+def encode_into(Envelope envelope not None, object buffer):
+    """Write an Envelope to the start of a buffer; see `bb_core.wire.codec`."""
+    cdef _Payloads payloads
+    cdef Py_buffer target
+    cdef size_t size
+    memset(&target, 0, sizeof(Py_buffer))
+    try:
+        _hold_all(envelope.fills, &payloads)
+        _hold(buffer, &target, PyBUF_WRITABLE)
+        size = _measure(envelope, &payloads)
+        if size > <size_t>target.len:
+            raise UsageError(
+                f"an Envelope of {size} bytes does not fit into {target.len}", expected="a buffer of `encoded_size`"
+            )
+        if _overlaps(&payloads, <uint8_t *>target.buf, size):
+            raise UsageError("a payload lies where its Envelope is to be written", expected="another buffer")
+        _write(<uint8_t *>target.buf, envelope, &payloads)
+        return size
+    finally:
+        PyBuffer_Release(&target)
+        _release(&payloads)
+
+
+cdef bint _overlaps(const _Payloads *payloads, const uint8_t *start, size_t size) noexcept:
+    cdef Py_ssize_t i
+    cdef size_t at = <size_t>start, part
+    for i in range(payloads.count):
+        part = <size_t>payloads.parts[i].buf
+        if part < at + size and at < part + <size_t>payloads.parts[i].len:
+            return True
+    return False
+
+
+# --- encode: scatter --------------------------------------------------------------------------------------------------
+
+
+def encode_parts(Envelope envelope not None):
+    """Return the canonical bytes in pieces, long payloads not copied; see `bb_core.wire.codec`."""
+    cdef _Payloads payloads
+    cdef list long_parts
+    cdef size_t size
+    cdef bytes written
+    try:
+        _hold_all(envelope.fills, &payloads)
+        size = _measure(envelope, &payloads)
+        long_parts = _long_parts(envelope.fills, &payloads, &size)
+        written = PyBytes_FromStringAndSize(NULL, size)
+        if long_parts:
+            payloads.cuts = <size_t *>PyMem_Malloc(len(long_parts) * sizeof(size_t))
+            if payloads.cuts is NULL:
+                raise MemoryError
+        payloads.began = <uint8_t *>PyBytes_AS_STRING(written)
+        _write(<uint8_t *>PyBytes_AS_STRING(written), envelope, &payloads)
+        return _laced(written, long_parts, payloads.cuts)
+    finally:
+        _release(&payloads)
+
+
+cdef list _long_parts(tuple fills, const _Payloads *payloads, size_t *size):
+    """Views of the parts that stand alone, in order; their bytes are taken off `size`."""
+    cdef list found = []
+    cdef Py_ssize_t i = 0
+    cdef Fill fill
+    for fill in fills:
+        for part in fill.payload if type(fill.payload) is tuple else (fill.payload,):
+            if payloads.parts[i].len >= _SCATTERED:
+                found.append(_read_only(part))
+                size[0] -= <size_t>payloads.parts[i].len
+            i += 1
+    return found
+
+
+cdef tuple _laced(bytes written, list long_parts, const size_t *cuts):
+    """The written bytes, with each long part where they are cut."""
+    cdef list pieces = []
+    cdef size_t at = 0
+    cdef Py_ssize_t i
+    if not long_parts:
+        return (written,)
+    for i in range(len(long_parts)):
+        if cuts[i] > at:
+            pieces.append(written[at : cuts[i]])
+        pieces.append(long_parts[i])
+        at = cuts[i]
+    if <Py_ssize_t>at < len(written):
+        pieces.append(written[at:])
+    return tuple(pieces)
 
 
 # --- decode -----------------------------------------------------------------------------------------------------------
@@ -338,27 +507,25 @@ cdef object _refusal(int status, size_t stopped, object limits):
     return kind(message, where=where, expected=expected)
 
 
-cdef object _read_only(object data):
-    """A read-only view of bytes, one dimension, whatever the buffer calls its items."""
-    cdef object view = PyMemoryView_FromObject(data)
-    cdef Py_buffer *buffer = PyMemoryView_GET_BUFFER(view)
-    if buffer.ndim != 1 or buffer.strides[0] != 1 or buffer.format[0] != b"B":
-        view = view.cast("B")
-    return view if PyMemoryView_GET_BUFFER(view).readonly else view.toreadonly()
+cdef object _NOTHING = memoryview(b"")
 
 
 cdef object _slice(object view, bb_span span):
-    return PySequence_GetSlice(view, span.at, span.at + span.length)
+    return PySequence_GetSlice(view, span.at, span.at + span.length) if span.length else _NOTHING
 
 
 cdef bytes _copy(const uint8_t *data, bb_span span):
     return PyBytes_FromStringAndSize(<const char *>data + span.at, span.length)
 
 
-cdef Fill _make_fill(object view, const uint8_t *data, bb_span span):
-    cdef bb_fill raw
+cdef void _set(tuple to, Py_ssize_t at, object item) noexcept:
+    """Fill one place of a new tuple."""
+    Py_INCREF(item)
+    PyTuple_SET_ITEM(to, at, item)
+
+
+cdef Fill _make_fill(object view, const uint8_t *data, const bb_fill *raw):
     cdef Fill fill = Fill.__new__(Fill)
-    bb_read_fill(data, span, &raw)
     fill.dest_suffix = _copy(data, raw.dest_suffix)
     fill.payload = _slice(view, raw.payload)
     fill.trigger_only, fill.type_hash = raw.trigger_only, raw.type_hash
@@ -373,40 +540,65 @@ cdef EdgeRttReport _make_report(const uint8_t *data, bb_span span):
 
 cdef Envelope _make_envelope(object view, const uint8_t *data, size_t length, const bb_envelope *once):
     """Make the objects of an Envelope that `bb_scan_envelope` has accepted, so that no read here can fail."""
-    cdef list dest_addresses = [], fills = [], reports = [], src_addresses = []
+    cdef tuple dest_addresses = PyTuple_New(once.dest_addresses), fills = PyTuple_New(once.fills)
+    cdef tuple reports = PyTuple_New(once.rtt_reports), src_addresses = PyTuple_New(once.src_addresses)
+    cdef Py_ssize_t dest_address = 0, fill = 0, report = 0, src_address = 0
     cdef bb_cursor cursor = bb_cursor(data, 0, length)
     cdef bb_field field
+    cdef bb_fill raw
     cdef Envelope envelope
     while cursor.at < cursor.end:
         bb_next_field(&cursor, &field)
         if field.wire != BB_BYTES:
             continue
         if field.number == 1:
-            dest_addresses.append(_copy(data, field.bytes))
+            _set(dest_addresses, dest_address, _copy(data, field.bytes))
+            dest_address += 1
         elif field.number == 2:
-            fills.append(_make_fill(view, data, field.bytes))
+            if fill < BB_FIRST_FILLS:
+                _set(fills, fill, _make_fill(view, data, &once.first_fills[fill]))
+            else:
+                bb_read_fill(data, field.bytes, &raw)
+                _set(fills, fill, _make_fill(view, data, &raw))
+            fill += 1
         elif field.number == 5:
-            reports.append(_make_report(data, field.bytes))
+            _set(reports, report, _make_report(data, field.bytes))
+            report += 1
         elif field.number == 8:
-            src_addresses.append(_copy(data, field.bytes))
+            _set(src_addresses, src_address, _copy(data, field.bytes))
+            src_address += 1
     envelope = Envelope.__new__(Envelope)
-    envelope.dest_peer_addresses, envelope.fills = tuple(dest_addresses), tuple(fills)
-    envelope.edge_rtt_reports, envelope.src_peer_addresses = tuple(reports), tuple(src_addresses)
+    envelope.dest_peer_addresses, envelope.fills = dest_addresses, fills
+    envelope.edge_rtt_reports, envelope.src_peer_addresses = reports, src_addresses
     envelope.kind, envelope.request, envelope.has_correlation = once.kind, once.request, once.has_correlation
     envelope.remaining_deadline_ns, envelope.schema_version = once.remaining_deadline_ns, once.schema_version
     envelope.src_peer = _copy(data, once.src_peer)
     return envelope
 
 
-cdef bb_limits _c_limits(object limits) except *:
-    cdef bb_limits out
-    out.fills, out.payload_bytes, out.suffix_bytes = limits.fills, limits.payload_bytes, limits.suffix_bytes
-    out.src_addresses, out.src_address_bytes = limits.src_addresses, limits.src_address_bytes
-    out.dest_addresses, out.rtt_reports = limits.dest_addresses, limits.rtt_reports
-    return out
+cdef struct _Caps:
+    size_t total_bytes
+    bb_limits limits
 
 
 cdef object _DEFAULT_LIMITS = WireLimits()
+cdef object _known_limits = None  # those that `_known_caps` were read from: a Node asks with the same ones always
+cdef _Caps _known_caps
+
+
+cdef int _read_limits(object limits) except -1:
+    """See to it that `_known_caps` are those of `limits`."""
+    global _known_limits, _known_caps
+    cdef _Caps caps
+    if type(limits) is not WireLimits:
+        raise UsageError(f"the limits are a {type(limits).__name__}", expected="WireLimits")
+    caps.total_bytes = limits.total_bytes
+    caps.limits.fills, caps.limits.payload_bytes = limits.fills, limits.payload_bytes
+    caps.limits.suffix_bytes, caps.limits.src_addresses = limits.suffix_bytes, limits.src_addresses
+    caps.limits.src_address_bytes, caps.limits.dest_addresses = limits.src_address_bytes, limits.dest_addresses
+    caps.limits.rtt_reports = limits.rtt_reports
+    _known_limits, _known_caps = limits, caps
+    return 0
 
 
 def decode(object data, object limits=_DEFAULT_LIMITS):
@@ -415,16 +607,17 @@ def decode(object data, object limits=_DEFAULT_LIMITS):
     cdef const uint8_t *start = <const uint8_t *>PyMemoryView_GET_BUFFER(view).buf
     cdef size_t length = PyMemoryView_GET_BUFFER(view).len
     cdef size_t stopped = 0
-    cdef bb_limits caps = _c_limits(limits)
     cdef bb_envelope once
-    if length > <size_t>limits.total_bytes:
+    if limits is not _known_limits:
+        _read_limits(limits)
+    if length > _known_caps.total_bytes:
         raise CapExceeded(
             f"the Envelope has {length} bytes",
             expected=f"total_bytes at most {limits.total_bytes}",
             cap="total_bytes",
             limit=limits.total_bytes,
         )
-    cdef int status = bb_scan_envelope(start, length, &caps, &once, &stopped)
+    cdef int status = bb_scan_envelope(start, length, &_known_caps.limits, &once, &stopped)
     if status != BB_OK:
         raise _refusal(status, stopped, limits)
     return _make_envelope(view, start, length, &once)
@@ -467,7 +660,7 @@ def varint(uint64_t value):
 def address_of(object data):
     """Say where a contiguous buffer begins, for those who need to know its alignment."""
     cdef Py_buffer buffer
-    PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE)
+    _hold(data, &buffer, PyBUF_SIMPLE)
     cdef size_t address = <size_t>buffer.buf
     PyBuffer_Release(&buffer)
     return address
