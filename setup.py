@@ -27,7 +27,8 @@ def _flags() -> tuple[list[str], list[str], list[tuple[str, str | None]]]:
     if sys.platform == "win32":
         return (["/Od", "/Zi"] if DEBUG else ["/O2"]), [], []
     compile_flags = ["-O0", "-g"] if DEBUG else ["-O3"]
-    compile_flags += ["-std=c11", "-Wall", "-Wextra", "-Wno-unused-parameter"]
+    # A call inside a module then goes straight to its function; only the module's entry is for others.
+    compile_flags += ["-fvisibility=hidden", "-std=c11", "-Wall", "-Wextra", "-Wno-unused-parameter"]
     link_flags: list[str] = []
     if SANITIZE:
         compile_flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g"]

@@ -10,18 +10,21 @@ enum { KEY_BYTES = 5 };
 
 /* --- fields ------------------------------------------------------------------------------------------------------- */
 
-static int read_number(bb_cursor *cursor, int longest, uint64_t *out) {
-    const int used = bb_read_varint(cursor->data + cursor->at, cursor->end - cursor->at, longest, out);
+/* A position moves only when what stands there has been read, and is kept in a register until then: on short fields the
+ * stores and loads would be most of the work. */
+
+static inline int read_number(const bb_cursor *cursor, size_t *at, int longest, uint64_t *out) {
+    const int used = bb_read_varint(cursor->data + *at, cursor->end - *at, longest, out);
     if (used <= 0) {
         return used == 0 ? BB_TRUNCATED : BB_MALFORMED;
     }
-    cursor->at += (size_t)used;
+    *at += (size_t)used;
     return BB_OK;
 }
 
-static int read_key(bb_cursor *cursor, bb_field *out) {
+static inline int read_key(const bb_cursor *cursor, size_t *at, bb_field *out) {
     uint64_t key;
-    const int status = read_number(cursor, KEY_BYTES, &key);
+    const int status = read_number(cursor, at, KEY_BYTES, &key);
     if (status != BB_OK) {
         return status;
     }
@@ -33,42 +36,42 @@ static int read_key(bb_cursor *cursor, bb_field *out) {
     return BB_OK;
 }
 
-static int take(bb_cursor *cursor, uint64_t length, bb_span *out) {
-    if (length > cursor->end - cursor->at) {
+static inline int take(const bb_cursor *cursor, size_t *at, uint64_t length, bb_span *out) {
+    if (length > cursor->end - *at) {
         return BB_TRUNCATED;
     }
-    out->at = cursor->at;
+    out->at = *at;
     out->length = (size_t)length;
-    cursor->at += (size_t)length;
+    *at += (size_t)length;
     return BB_OK;
 }
 
 /* Read what follows a key that does not open or close a group. */
-static int read_content(bb_cursor *cursor, bb_field *out) {
+static inline int read_content(const bb_cursor *cursor, size_t *at, bb_field *out) {
     uint64_t length;
     int status;
     switch (out->wire) {
     case BB_NUMBER:
-        return read_number(cursor, BB_VARINT_MAX, &out->value);
+        return read_number(cursor, at, BB_VARINT_MAX, &out->value);
     case BB_BYTES:
-        status = read_number(cursor, KEY_BYTES, &length);
-        return status == BB_OK ? take(cursor, length, &out->bytes) : status;
+        status = read_number(cursor, at, KEY_BYTES, &length);
+        return status == BB_OK ? take(cursor, at, length, &out->bytes) : status;
     case BB_FIXED64:
-        return take(cursor, 8, &out->bytes);
+        return take(cursor, at, 8, &out->bytes);
     case BB_FIXED32:
-        return take(cursor, 4, &out->bytes);
+        return take(cursor, at, 4, &out->bytes);
     default:
         return BB_MALFORMED;
     }
 }
 
 /* Skip a group to its end, groups inside it included. The stack of open groups is fixed, so that depth costs nothing. */
-static int skip_group(bb_cursor *cursor, uint32_t number) {
+static int skip_group(const bb_cursor *cursor, size_t *at, uint32_t number) {
     uint32_t open[BB_MAX_GROUPS] = {number};
     size_t depth = 1;
     while (depth > 0) {
         bb_field field;
-        int status = read_key(cursor, &field);
+        int status = read_key(cursor, at, &field);
         if (status != BB_OK) {
             return status;
         }
@@ -81,27 +84,32 @@ static int skip_group(bb_cursor *cursor, uint32_t number) {
             if (open[--depth] != field.number) {
                 return BB_MALFORMED;
             }
-        } else if ((status = read_content(cursor, &field)) != BB_OK) {
+        } else if ((status = read_content(cursor, at, &field)) != BB_OK) {
             return status;
         }
     }
     return BB_OK;
 }
 
-int bb_next_field(bb_cursor *cursor, bb_field *out) {
-    bb_cursor ahead = *cursor;
-    int status = read_key(&ahead, out);
+static inline int next_field(bb_cursor *cursor, bb_field *out) {
+    size_t at = cursor->at;
+    out->value = 0;
+    int status = read_key(cursor, &at, out);
     if (status != BB_OK) {
         return status;
     }
     if (out->number == 0) {
         return BB_MALFORMED;
     }
-    status = out->wire == BB_GROUP ? skip_group(&ahead, out->number) : read_content(&ahead, out);
+    status = out->wire == BB_GROUP ? skip_group(cursor, &at, out->number) : read_content(cursor, &at, out);
     if (status == BB_OK) {
-        *cursor = ahead;
+        cursor->at = at;
     }
     return status;
+}
+
+int bb_next_field(bb_cursor *cursor, bb_field *out) {
+    return next_field(cursor, out);
 }
 
 /* --- nested messages ---------------------------------------------------------------------------------------------- */
@@ -115,7 +123,7 @@ int bb_read_fill(const uint8_t *data, bb_span span, bb_fill *out) {
     bb_field field;
     memset(out, 0, sizeof *out);
     while (cursor.at < cursor.end) {
-        const int status = bb_next_field(&cursor, &field);
+        const int status = next_field(&cursor, &field);
         if (status != BB_OK) {
             return status;
         }
@@ -134,7 +142,7 @@ int bb_read_rtt_report(const uint8_t *data, bb_span span, bb_rtt_report *out) {
     bb_field field;
     memset(out, 0, sizeof *out);
     while (cursor.at < cursor.end) {
-        const int status = bb_next_field(&cursor, &field);
+        const int status = next_field(&cursor, &field);
         if (status != BB_OK) {
             return status;
         }
@@ -156,7 +164,7 @@ static int merge_correlation(const uint8_t *data, bb_span span, bb_envelope *out
     bb_field field;
     out->has_correlation = 1;
     while (cursor.at < cursor.end) {
-        const int status = bb_next_field(&cursor, &field);
+        const int status = next_field(&cursor, &field);
         if (status != BB_OK) {
             return status;
         }
@@ -237,7 +245,7 @@ int bb_scan_envelope(
     memset(out, 0, offsetof(bb_envelope, first_fills));
     while (cursor.at < cursor.end) {
         *stopped = cursor.at;
-        int status = bb_next_field(&cursor, &field);
+        int status = next_field(&cursor, &field);
         if (status == BB_OK) {
             status = take_field(data, &field, limits, out);
         }

@@ -2,8 +2,9 @@
 """The Envelope codec. `codec.py` documents and re-exports it; csrc/bb_envelope.h reads the bytes.
 
 Theory of operation. `encode` holds the buffers of all payloads, measures, allocates the result once, and writes into
-it; each payload is copied once. `decode` lets C check the bytes whole, limits included, and only then makes objects:
-payloads are slices of a read-only view of the input, everything else is small and copied.
+it; each payload is copied once. `encode_parts` does the same, but for long parts it only notes where they belong, and
+then cuts what it has written at those places. `decode` lets C check the bytes whole, limits included, and only then
+makes objects: payloads are slices of a read-only view of the input, everything else is small and copied.
 
 The interpreter lock is kept throughout: a scan takes less time than giving it up, and while it is held nobody can
 change the bytes between the check and the reading.
@@ -25,6 +26,7 @@ from bb_core.wire.limits import WireLimits
 # --- values -----------------------------------------------------------------------------------------------------------
 
 
+@cython.freelist(32)
 @cython.final
 cdef class Fill:
     """A value for one site of the receiver; see `bb_core.wire.codec`."""
@@ -72,6 +74,7 @@ cdef class EdgeRttReport:
         return f"EdgeRttReport{self._facts()}"
 
 
+@cython.freelist(8)
 @cython.final
 cdef class Envelope:
     """One message between two peers; see `bb_core.wire.codec`."""
@@ -157,6 +160,9 @@ cdef bint _is_plain(object data) noexcept:
 
 
 # --- encode: measure --------------------------------------------------------------------------------------------------
+
+# From how many bytes on a part stands alone: below, its copy costs less than one more piece does in every layer below.
+SCATTERED = 4096
 
 cdef enum:
     _FEW = 6
@@ -510,8 +516,13 @@ cdef object _refusal(int status, size_t stopped, object limits):
 cdef object _NOTHING = memoryview(b"")
 
 
-cdef object _slice(object view, bb_span span):
-    return PySequence_GetSlice(view, span.at, span.at + span.length) if span.length else _NOTHING
+cdef object _slice(object data, bb_span span):
+    """A view of some of the bytes; `data` is a view already, or bytes."""
+    if not span.length:
+        return _NOTHING
+    if type(data) is bytes:
+        data = PyMemoryView_FromObject(data)
+    return PySequence_GetSlice(data, span.at, span.at + span.length)
 
 
 cdef bytes _copy(const uint8_t *data, bb_span span):
@@ -524,10 +535,10 @@ cdef void _set(tuple to, Py_ssize_t at, object item) noexcept:
     PyTuple_SET_ITEM(to, at, item)
 
 
-cdef Fill _make_fill(object view, const uint8_t *data, const bb_fill *raw):
+cdef Fill _make_fill(object source, const uint8_t *data, const bb_fill *raw):
     cdef Fill fill = Fill.__new__(Fill)
     fill.dest_suffix = _copy(data, raw.dest_suffix)
-    fill.payload = _slice(view, raw.payload)
+    fill.payload = _slice(source, raw.payload)
     fill.trigger_only, fill.type_hash = raw.trigger_only, raw.type_hash
     return fill
 
@@ -538,7 +549,7 @@ cdef EdgeRttReport _make_report(const uint8_t *data, bb_span span):
     return EdgeRttReport(raw.site, raw.chain, raw.hop, raw.srtt_ns, raw.rttvar_ns, raw.samples)
 
 
-cdef Envelope _make_envelope(object view, const uint8_t *data, size_t length, const bb_envelope *once):
+cdef Envelope _make_envelope(object source, const uint8_t *data, size_t length, const bb_envelope *once):
     """Make the objects of an Envelope that `bb_scan_envelope` has accepted, so that no read here can fail."""
     cdef tuple dest_addresses = PyTuple_New(once.dest_addresses), fills = PyTuple_New(once.fills)
     cdef tuple reports = PyTuple_New(once.rtt_reports), src_addresses = PyTuple_New(once.src_addresses)
@@ -556,10 +567,10 @@ cdef Envelope _make_envelope(object view, const uint8_t *data, size_t length, co
             dest_address += 1
         elif field.number == 2:
             if fill < BB_FIRST_FILLS:
-                _set(fills, fill, _make_fill(view, data, &once.first_fills[fill]))
+                _set(fills, fill, _make_fill(source, data, &once.first_fills[fill]))
             else:
                 bb_read_fill(data, field.bytes, &raw)
-                _set(fills, fill, _make_fill(view, data, &raw))
+                _set(fills, fill, _make_fill(source, data, &raw))
             fill += 1
         elif field.number == 5:
             _set(reports, report, _make_report(data, field.bytes))
@@ -603,11 +614,16 @@ cdef int _read_limits(object limits) except -1:
 
 def decode(object data, object limits=_DEFAULT_LIMITS):
     """Return the Envelope in contiguous bytes; see `bb_core.wire.codec`."""
-    cdef object view = _read_only(data)
-    cdef const uint8_t *start = <const uint8_t *>PyMemoryView_GET_BUFFER(view).buf
-    cdef size_t length = PyMemoryView_GET_BUFFER(view).len
-    cdef size_t stopped = 0
+    cdef object source = data
+    cdef const uint8_t *start
+    cdef size_t length, stopped = 0
     cdef bb_envelope once
+    if type(data) is bytes:
+        start, length = <const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)
+    else:
+        source = _read_only(data)
+        start = <const uint8_t *>PyMemoryView_GET_BUFFER(source).buf
+        length = PyMemoryView_GET_BUFFER(source).len
     if limits is not _known_limits:
         _read_limits(limits)
     if length > _known_caps.total_bytes:
@@ -620,7 +636,7 @@ def decode(object data, object limits=_DEFAULT_LIMITS):
     cdef int status = bb_scan_envelope(start, length, &_known_caps.limits, &once, &stopped)
     if status != BB_OK:
         raise _refusal(status, stopped, limits)
-    return _make_envelope(view, start, length, &once)
+    return _make_envelope(source, start, length, &once)
 
 
 # --- parts of other messages ------------------------------------------------------------------------------------------

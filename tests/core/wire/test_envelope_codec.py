@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,22 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bb_core.errors import CapExceeded, EnvelopeError, Truncated, UsageError, VersionMismatch
-from bb_core.wire.codec import BYTES, NUMBER, EdgeRttReport, Envelope, Fields, Fill, decode, encode, varint
+from bb_core.wire.codec import (
+    BYTES,
+    NUMBER,
+    SCATTERED,
+    EdgeRttReport,
+    Envelope,
+    Fields,
+    Fill,
+    address_of,
+    decode,
+    encode,
+    encode_into,
+    encode_parts,
+    encoded_size,
+    varint,
+)
 from bb_core.wire.limits import WireLimits
 from tests.golden.load import envelopes
 from tests.oracles import codec as oracle
@@ -322,6 +338,119 @@ def test_a_payload_is_written_as_one_run_of_bytes(payload, content):
 def test_a_payload_that_is_not_contiguous_bytes_is_refused(payload):
     with pytest.raises(UsageError):
         encode(Envelope(fills=[Fill(b"", payload)]))
+
+
+@pytest.mark.parametrize("data", ["text", None, 7, np.arange(6)[::2], [b"a"]])
+@pytest.mark.parametrize("read", [decode, Fields, address_of])
+def test_what_is_not_contiguous_bytes_cannot_be_read(read, data):
+    with pytest.raises(UsageError):
+        read(data)
+
+
+def test_limits_of_another_class_are_refused_and_each_decode_has_its_own():
+    data = encode(Envelope(src_peer=bytes(100)))
+    with pytest.raises(UsageError):
+        decode(data, {"total_bytes": 10**9})
+    for _ in range(2):
+        assert decode(data, WIDE) == decode(data)
+        with pytest.raises(CapExceeded):
+            decode(data, replace(WIDE, total_bytes=len(data) - 1))
+
+
+# --- into a buffer, and in pieces -------------------------------------------------------------------------------------
+
+lengths = st.integers(0, 20) | st.integers(SCATTERED - 2, SCATTERED + 2)
+any_bytes = st.builds(lambda n, c: c * n, lengths, st.binary(min_size=1, max_size=1))
+wrapped = st.builds(lambda raw, wrap: wrap(raw), any_bytes, st.sampled_from([bytes, bytearray, memoryview]))
+long_fills = st.builds(Fill, small, wrapped | st.lists(wrapped, max_size=4).map(tuple), st.booleans(), u64)
+any_size = legal | st.builds(
+    Envelope,
+    fills=st.lists(long_fills, max_size=12),
+    request=u64,
+    src_peer=small,
+    schema_version=st.sampled_from([0, 1]),
+    has_correlation=st.just(True),
+)
+
+
+@given(any_size)
+def test_every_form_has_the_same_bytes(envelope):
+    data = encode(envelope)
+    assert data == oracle.encode(envelope)
+    assert encoded_size(envelope) == len(data)
+    block = bytearray(b"\xaa" * (len(data) + 9))
+    assert encode_into(envelope, memoryview(block)[5:]) == len(data)
+    assert block == b"\xaa" * 5 + data + b"\xaa" * 4
+    pieces = encode_parts(envelope)
+    assert b"".join(pieces) == data
+    assert [len(piece) for piece in pieces] == [memoryview(piece).nbytes for piece in pieces]
+    assert all(pieces) or pieces == (b"",)
+
+
+def test_a_long_payload_is_not_copied_and_a_short_one_is():
+    array = np.zeros((2, SCATTERED), np.float64)
+    pieces = encode_parts(Envelope(fills=[Fill(b"s", (b"head", array)), Fill(b"t", bytes(SCATTERED - 1))]))
+    assert [type(piece) for piece in pieces] == [bytes, memoryview, bytes]
+    view = pieces[1]
+    assert (view.nbytes, view.format, view.readonly) == (array.nbytes, "B", True)
+    assert address_of(view) == address_of(array)
+
+
+def test_a_piece_keeps_its_payload_alive_and_unresized():
+    payload = bytearray(SCATTERED)
+    (_, view, _) = encode_parts(Envelope(fills=[Fill(b"", payload)]))
+    with pytest.raises(BufferError):
+        payload.clear()
+    del payload
+    gc.collect()
+    assert bytes(view) == bytes(SCATTERED)
+    array = np.zeros(SCATTERED)
+    gone = weakref.ref(array)
+    pieces = encode_parts(Envelope(fills=[Fill(b"", array)]))
+    del array
+    assert gone() is not None
+    del pieces
+    assert gone() is None
+
+
+def test_nothing_is_held_once_an_encoder_returns_or_raises():
+    payload = bytearray(SCATTERED)
+    envelope = Envelope(fills=[Fill(b"", payload)] * 9)
+    block = bytearray(encoded_size(envelope))
+    encode(envelope), encode_into(envelope, block), encode_parts(envelope)
+    for wrong in (Envelope(fills=[Fill(b"", payload), Fill(b"", None)]), Envelope(fills=[Fill(b"", (payload, 3))] * 9)):
+        for refuse in (encode, encoded_size, encode_parts, lambda e: encode_into(e, block)):
+            with pytest.raises(UsageError):
+                refuse(wrong)
+    payload.clear()
+    block.clear()
+
+
+@pytest.mark.parametrize("buffer", [b"\0" * 99, "text", None, np.zeros(99)[::2], memoryview(bytes(99)), bytearray(3)])
+def test_a_buffer_that_cannot_be_written_or_is_too_small_is_refused(buffer):
+    with pytest.raises(UsageError):
+        encode_into(Envelope(fills=[Fill(b"suffix", b"payload")]), buffer)
+
+
+def test_a_buffer_one_byte_too_small_is_left_as_it_was():
+    envelope = Envelope(fills=[Fill(b"suffix", b"payload")])
+    block = bytearray(encoded_size(envelope) - 1)
+    with pytest.raises(UsageError):
+        encode_into(envelope, block)
+    assert not any(block)
+
+
+def test_an_envelope_is_not_written_over_its_own_payload():
+    block = bytearray(encode(Envelope(fills=[Fill(b"s", b"payload")])) + bytes(20))
+    forwarded = Envelope(fills=decode(memoryview(block)[:-20]).fills)
+    before = bytes(block)
+    for start in range(len(before) - 20):
+        if start <= before.index(b"payload") + 6:
+            with pytest.raises(UsageError):
+                encode_into(forwarded, memoryview(block)[start:])
+    assert block == before
+    assert encode_into(forwarded, memoryview(block)[-20:]) == len(before) - 20
+    assert block[-20:] == before[:-20] + bytes(40 - len(before))
 
 
 # --- objects ----------------------------------------------------------------------------------------------------------
