@@ -6,8 +6,8 @@ equal bytes, the same that google's encoder writes. docs/reference/wire.md says 
 
 `Fill(dest_suffix, payload, trigger_only, type_hash)`
     A value for one site. `payload` is one contiguous bytes-like object or a tuple of them, which are sent one after
-    another; `encode` copies each once, `encode_parts` none that is long. A decoded fill's payload is a read-only view that keeps the Envelope's bytes
-    alive.
+    another; `encode` copies each once, `encode_parts` none that is long. A decoded fill's payload is a read-only view
+    that keeps the Envelope's bytes alive.
 
 `Envelope(dest_peer_addresses, fills, kind, request, remaining_deadline_ns, edge_rtt_reports, src_peer, schema_version,
 src_peer_addresses, has_correlation)`
