@@ -6,6 +6,8 @@
 
 /* A field's key: number << 3 | wire type. Google's decoder takes a key or a length of five bytes at most. */
 enum { KEY_BYTES = 5 };
+/* Whether a top-level field of bytes is repeated. */
+#define BB_IS_ITEM(number) ((number) == 1 || (number) == 2 || (number) == 5 || (number) == 8)
 #define KEY(number, wire) ((number) << 3 | (wire))
 
 /* --- fields ------------------------------------------------------------------------------------------------------- */
@@ -207,6 +209,14 @@ static int count(size_t *counted, size_t limit, int refusal) {
     return *counted > limit ? refusal : BB_OK;
 }
 
+/* Keep where an item is, as long as all items before it have been kept. */
+static inline void note(const bb_field *field, size_t after, bb_envelope *out) {
+    if (field->wire == BB_BYTES && BB_IS_ITEM(field->number) && out->noted < BB_FIRST_ITEMS) {
+        out->items[out->noted++] = (bb_item){field->number, field->bytes};
+        out->noted_to = after;
+    }
+}
+
 static int take_field(const uint8_t *data, const bb_field *field, const bb_limits *limits, bb_envelope *out) {
     int status;
     switch (KEY(field->number, field->wire)) {
@@ -252,6 +262,10 @@ int bb_scan_envelope(
         if (status != BB_OK) {
             return status;
         }
+        note(&field, cursor.at, out);
+    }
+    if (out->noted < BB_FIRST_ITEMS) {
+        out->noted_to = length;
     }
     *stopped = length;
     /* A sender that does not know the field leaves it out, which reads as 0. */

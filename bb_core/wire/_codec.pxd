@@ -67,6 +67,10 @@ cdef extern from "bb_envelope.h" nogil:
         int trigger_only
         uint64_t type_hash
 
+    ctypedef struct bb_item:
+        uint32_t number
+        bb_span bytes
+
     ctypedef struct bb_envelope:
         size_t dest_addresses
         size_t fills
@@ -78,7 +82,10 @@ cdef extern from "bb_envelope.h" nogil:
         uint64_t remaining_deadline_ns
         uint32_t schema_version
         bb_span src_peer
+        size_t noted
+        size_t noted_to
         bb_fill *first_fills
+        bb_item *items
 
     ctypedef struct bb_rtt_report:
         uint64_t site

@@ -169,20 +169,27 @@ cdef enum:
     _SCATTERED = 4096
 
 
+cdef struct _Part:
+    const char *start
+    Py_ssize_t length
+    bint is_held
+    Py_buffer held
+
+
 cdef struct _Payloads:
-    # The buffers of an Envelope's payloads, held from before measuring until they are written or handed on. A fill's
+    # The parts of an Envelope's payloads, held from before measuring until they are written or handed on. A fill's
     # parts stand one after another, in order of the fills.
-    Py_buffer *parts
+    _Part *parts
     Py_ssize_t count
     # Of a scattered Envelope: where the run of written bytes is interrupted, for each long part in turn; else NULL.
     size_t *cuts
     Py_ssize_t cut
     const uint8_t *began
     # Room for the parts of most Envelopes.
-    Py_buffer[_FEW] few
+    _Part[_FEW] few
 
 
-cdef Py_ssize_t _parts(Fill fill) noexcept:
+cdef inline Py_ssize_t _parts(Fill fill) noexcept:
     """How many parts the payload has."""
     return len(<tuple>fill.payload) if type(fill.payload) is tuple else 1
 
@@ -195,7 +202,7 @@ cdef int _hold_all(tuple fills, _Payloads *out) except -1:
     for fill in fills:
         room += _parts(fill)
     if room > _FEW:
-        out.parts = <Py_buffer *>PyMem_Malloc(room * sizeof(Py_buffer))
+        out.parts = <_Part *>PyMem_Malloc(room * sizeof(_Part))
         if out.parts is NULL:
             out.parts = out.few
             raise MemoryError
@@ -210,12 +217,12 @@ cdef int _hold_all(tuple fills, _Payloads *out) except -1:
 
 cdef int _hold_part(object part, _Payloads *out) except -1:
     """Take one part; there is room for it."""
-    cdef Py_buffer *held = &out.parts[out.count]
+    cdef _Part *to = &out.parts[out.count]
     if type(part) is bytes:  # cannot change, and its fill keeps it
-        memset(held, 0, sizeof(Py_buffer))
-        held.buf, held.len = PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part)
+        to.start, to.length, to.is_held = PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part), False
     else:
-        _hold(part, held, PyBUF_SIMPLE)
+        _hold(part, &to.held, PyBUF_SIMPLE)
+        to.start, to.length, to.is_held = <const char *>to.held.buf, to.held.len, True
     out.count += 1
     return 0
 
@@ -223,27 +230,28 @@ cdef int _hold_part(object part, _Payloads *out) except -1:
 cdef void _release(_Payloads *payloads) noexcept:
     cdef Py_ssize_t i
     for i in range(payloads.count):
-        PyBuffer_Release(&payloads.parts[i])
+        if payloads.parts[i].is_held:
+            PyBuffer_Release(&payloads.parts[i].held)
     if payloads.parts is not payloads.few:
         PyMem_Free(payloads.parts)
     PyMem_Free(payloads.cuts)
 
 
-cdef size_t _length(const _Payloads *payloads, Py_ssize_t first, Py_ssize_t count) noexcept:
+cdef inline size_t _length(const _Payloads *payloads, Py_ssize_t first, Py_ssize_t count) noexcept:
     """Bytes of one fill's payload. `first + count` is at most `payloads.count`."""
     cdef size_t total = 0
     cdef Py_ssize_t i
     for i in range(first, first + count):
-        total += <size_t>payloads.parts[i].len
+        total += <size_t>payloads.parts[i].length
     return total
 
 
-cdef size_t _given(size_t length) noexcept:
+cdef inline size_t _given(size_t length) noexcept:
     """Bytes that a single field of bytes takes; proto3 leaves out an empty one."""
     return bb_bytes_size(length) if length else 0
 
 
-cdef size_t _fill_size(Fill fill, size_t payload) noexcept:
+cdef inline size_t _fill_size(Fill fill, size_t payload) noexcept:
     return (
         _given(PyBytes_GET_SIZE(fill.dest_suffix))
         + _given(payload)
@@ -252,7 +260,7 @@ cdef size_t _fill_size(Fill fill, size_t payload) noexcept:
     )
 
 
-cdef size_t _correlation_size(Envelope envelope) noexcept:
+cdef inline size_t _correlation_size(Envelope envelope) noexcept:
     return bb_number_size(_widened(envelope.kind)) + bb_number_size(envelope.request)
 
 
@@ -267,7 +275,7 @@ cdef size_t _report_size(EdgeRttReport report) noexcept:
     )
 
 
-cdef uint64_t _widened(int32_t kind) noexcept:
+cdef inline uint64_t _widened(int32_t kind) noexcept:
     """An enum's number as its varint has it: a negative one takes all ten bytes."""
     return <uint64_t>kind
 
@@ -309,15 +317,15 @@ cdef uint8_t *_put_given(uint8_t *to, uint32_t field, bytes value) noexcept:
     return _put_bytes(to, field, value) if PyBytes_GET_SIZE(value) else to
 
 
-cdef uint8_t *_put_part(uint8_t *to, _Payloads *payloads, const Py_buffer *part) noexcept:
+cdef inline uint8_t *_put_part(uint8_t *to, _Payloads *payloads, const _Part *part) noexcept:
     """Copy one part; or, of a scattered Envelope, leave a long one out and note where it belongs."""
-    if payloads.cuts is not NULL and part.len >= _SCATTERED:
+    if payloads.cuts is not NULL and part.length >= _SCATTERED:
         payloads.cuts[payloads.cut] = to - payloads.began
         payloads.cut += 1
         return to
-    if part.len:
-        memcpy(to, part.buf, part.len)
-    return to + part.len
+    if part.length:
+        memcpy(to, part.start, part.length)
+    return to + part.length
 
 
 cdef uint8_t *_put_fill(uint8_t *to, Fill fill, _Payloads *payloads, Py_ssize_t first) noexcept:
@@ -369,6 +377,9 @@ cdef uint8_t *_write(uint8_t *to, Envelope envelope, _Payloads *payloads) noexce
     return to
 
 
+@cython.binding(False)  # a call of a plain C function is cheaper; the signature stays in its docstring
+@cython.embedsignature(True)
+@cython.embedsignature.format("clinic")
 def encode(Envelope envelope not None):
     """Return the canonical bytes of an Envelope; see `bb_core.wire.codec`."""
     cdef _Payloads payloads
@@ -419,8 +430,8 @@ cdef bint _overlaps(const _Payloads *payloads, const uint8_t *start, size_t size
     cdef Py_ssize_t i
     cdef size_t at = <size_t>start, part
     for i in range(payloads.count):
-        part = <size_t>payloads.parts[i].buf
-        if part < at + size and at < part + <size_t>payloads.parts[i].len:
+        part = <size_t>payloads.parts[i].start
+        if part < at + size and at < part + <size_t>payloads.parts[i].length:
             return True
     return False
 
@@ -457,9 +468,9 @@ cdef list _long_parts(tuple fills, const _Payloads *payloads, size_t *size):
     cdef Fill fill
     for fill in fills:
         for part in fill.payload if type(fill.payload) is tuple else (fill.payload,):
-            if payloads.parts[i].len >= _SCATTERED:
+            if payloads.parts[i].length >= _SCATTERED:
                 found.append(_read_only(part))
-                size[0] -= <size_t>payloads.parts[i].len
+                size[0] -= <size_t>payloads.parts[i].length
             i += 1
     return found
 
@@ -525,11 +536,11 @@ cdef object _slice(object data, bb_span span):
     return PySequence_GetSlice(data, span.at, span.at + span.length)
 
 
-cdef bytes _copy(const uint8_t *data, bb_span span):
+cdef inline bytes _copy(const uint8_t *data, bb_span span):
     return PyBytes_FromStringAndSize(<const char *>data + span.at, span.length)
 
 
-cdef void _set(tuple to, Py_ssize_t at, object item) noexcept:
+cdef inline void _set(tuple to, Py_ssize_t at, object item) noexcept:
     """Fill one place of a new tuple."""
     Py_INCREF(item)
     PyTuple_SET_ITEM(to, at, item)
@@ -554,29 +565,36 @@ cdef Envelope _make_envelope(object source, const uint8_t *data, size_t length, 
     cdef tuple dest_addresses = PyTuple_New(once.dest_addresses), fills = PyTuple_New(once.fills)
     cdef tuple reports = PyTuple_New(once.rtt_reports), src_addresses = PyTuple_New(once.src_addresses)
     cdef Py_ssize_t dest_address = 0, fill = 0, report = 0, src_address = 0
-    cdef bb_cursor cursor = bb_cursor(data, 0, length)
+    cdef bb_cursor cursor = bb_cursor(data, once.noted_to, length)
+    cdef size_t noted = 0
     cdef bb_field field
+    cdef bb_item item
     cdef bb_fill raw
     cdef Envelope envelope
-    while cursor.at < cursor.end:
-        bb_next_field(&cursor, &field)
-        if field.wire != BB_BYTES:
-            continue
-        if field.number == 1:
-            _set(dest_addresses, dest_address, _copy(data, field.bytes))
+    while noted < once.noted or cursor.at < cursor.end:
+        if noted < once.noted:
+            item = once.items[noted]
+            noted += 1
+        else:
+            bb_next_field(&cursor, &field)
+            if field.wire != BB_BYTES:
+                continue
+            item.number, item.bytes = field.number, field.bytes
+        if item.number == 1:
+            _set(dest_addresses, dest_address, _copy(data, item.bytes))
             dest_address += 1
-        elif field.number == 2:
+        elif item.number == 2:
             if fill < BB_FIRST_FILLS:
                 _set(fills, fill, _make_fill(source, data, &once.first_fills[fill]))
             else:
-                bb_read_fill(data, field.bytes, &raw)
+                bb_read_fill(data, item.bytes, &raw)
                 _set(fills, fill, _make_fill(source, data, &raw))
             fill += 1
-        elif field.number == 5:
-            _set(reports, report, _make_report(data, field.bytes))
+        elif item.number == 5:
+            _set(reports, report, _make_report(data, item.bytes))
             report += 1
-        elif field.number == 8:
-            _set(src_addresses, src_address, _copy(data, field.bytes))
+        elif item.number == 8:
+            _set(src_addresses, src_address, _copy(data, item.bytes))
             src_address += 1
     envelope = Envelope.__new__(Envelope)
     envelope.dest_peer_addresses, envelope.fills = dest_addresses, fills
@@ -612,12 +630,17 @@ cdef int _read_limits(object limits) except -1:
     return 0
 
 
-def decode(object data, object limits=_DEFAULT_LIMITS):
+@cython.binding(False)  # a call of a plain C function is cheaper; the signature stays in its docstring
+@cython.embedsignature(True)
+@cython.embedsignature.format("clinic")
+def decode(object data, object limits=None):
     """Return the Envelope in contiguous bytes; see `bb_core.wire.codec`."""
     cdef object source = data
     cdef const uint8_t *start
     cdef size_t length, stopped = 0
     cdef bb_envelope once
+    if limits is None:
+        limits = _DEFAULT_LIMITS
     if type(data) is bytes:
         start, length = <const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)
     else:

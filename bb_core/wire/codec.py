@@ -38,10 +38,11 @@ src_peer_addresses, has_correlation)`
     Each piece has one dimension of bytes and is not empty, except that of an Envelope of no bytes.
 
 `decode(data, limits)`
-    The Envelope in contiguous bytes. Nothing is copied but what is small, so it takes the same time for payloads of any
-    size. Fields that this release does not know are skipped. What is wrong with the bytes is an `EnvelopeError`:
-    `Truncated`, `CapExceeded`, `VersionMismatch` or itself for malformed fields. All limits are checked before anything
-    is allocated for what they limit. Raises `UsageError` when `data` is not contiguous bytes at all.
+    The Envelope in contiguous bytes, within these limits or else the usual ones. Nothing is copied but what is small,
+    so it takes the same time for payloads of any size. Fields that this release does not know are skipped. What is
+    wrong with the bytes is an `EnvelopeError`: `Truncated`, `CapExceeded`, `VersionMismatch` or itself for malformed
+    fields. All limits are checked before anything is allocated for what they limit. Raises `UsageError` when `data` is
+    not contiguous bytes at all.
 
 `Fields(message)`, `varint(value)`, `address_of(buffer)`
     For the payloads of this package: iterate over the fields of any protobuf message as (number, wire type, value);

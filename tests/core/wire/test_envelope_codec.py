@@ -253,6 +253,21 @@ def test_two_correlations_are_merged_and_the_last_of_two_numbers_counts():
     assert (envelope.kind, envelope.request, envelope.schema_version) == (1, 6, 1)
 
 
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 15, 16, 17, 40])
+def test_many_items_are_read_in_order_whatever_stands_between(count):
+    parts = [
+        field(1, b"d%d" % i) + field(2, field(1, b"f%d" % i)) + b"\x7a\x01x" + field(5, number_field(1, i))
+        + number_field(4, i) + field(8, b"s%d" % i)
+        for i in range(count)
+    ]  # fmt: skip
+    envelope = decode(b"".join(parts), WIDE)
+    assert envelope.dest_peer_addresses == tuple(b"d%d" % i for i in range(count))
+    assert [fill.dest_suffix for fill in envelope.fills] == [b"f%d" % i for i in range(count)]
+    assert [report.site for report in envelope.edge_rtt_reports] == list(range(count))
+    assert envelope.src_peer_addresses == tuple(b"s%d" % i for i in range(count))
+    assert shown(envelope) == shown(oracle.decode(b"".join(parts)))
+
+
 def test_an_unknown_kind_is_kept():
     assert decode(encode(Envelope(kind=77))).kind == 77
 
