@@ -148,14 +148,21 @@ cdef int _hold(object data, Py_buffer *held, int flags) except -1:
 
 cdef object _read_only(object data):
     """A read-only view of bytes, one dimension, whatever the buffer calls its items."""
-    return PyMemoryView_FromObject(data if type(data) is bytes or _is_plain(data) else _Run(data))
+    cdef object view
+    if type(data) is bytes:
+        return PyMemoryView_FromObject(data)
+    if PyMemoryView_Check(data):
+        try:
+            view = PyMemoryView_FromObject(data)
+        except ValueError as error:
+            raise UsageError("a view was released before it was used", expected="contiguous bytes") from error
+        if _is_plain(PyMemoryView_GET_BUFFER(view)):
+            return view
+    return PyMemoryView_FromObject(_Run(data))
 
 
-cdef bint _is_plain(object data) noexcept:
-    """Whether it is a view that already is what `_read_only` makes."""
-    if not PyMemoryView_Check(data):
-        return False
-    cdef Py_buffer *buffer = PyMemoryView_GET_BUFFER(data)
+cdef bint _is_plain(const Py_buffer *buffer) noexcept:
+    """Whether the buffer of a view is what `_read_only` makes."""
     return buffer.readonly and buffer.ndim == 1 and buffer.strides[0] == 1 and buffer.format[0] == b"B"
 
 
@@ -200,6 +207,8 @@ cdef int _hold_all(tuple fills, _Payloads *out) except -1:
     cdef Py_ssize_t room = 0
     out.parts, out.count, out.cuts, out.cut = out.few, 0, NULL, 0
     for fill in fills:
+        if fill is None:
+            raise TypeError("a fill of an Envelope is None")
         room += _parts(fill)
     if room > _FEW:
         out.parts = <_Part *>PyMem_Malloc(room * sizeof(_Part))
@@ -295,6 +304,8 @@ cdef size_t _measure(Envelope envelope, const _Payloads *payloads) except? 0:
         size += bb_bytes_size(_correlation_size(envelope))
     size += bb_number_size(envelope.remaining_deadline_ns)
     for report in envelope.edge_rtt_reports:
+        if report is None:
+            raise TypeError("a report of an Envelope is None")
         size += bb_bytes_size(_report_size(report))
     size += _given(PyBytes_GET_SIZE(envelope.src_peer))
     size += bb_number_size(envelope.schema_version)

@@ -233,8 +233,8 @@ def test_one_buffer(row: Measure, name: str, size: int) -> None:
     ours, google = _ours(given), _google(_joined(given))
     assert ours[0]() == google[0]()
     copy = ("one copy", _memcpy(size))
-    row(f"{name}, read", _and_read(ours), peer=("google protobuf", _and_read(google)), limit=copy)
-    row(f"{name}", _whole(ours), peer=("msgspec", _whole(_msgspec(_joined(given)))), limit=copy)
+    row(f"{name}, read", _and_read(ours), peer=("google protobuf", _and_read(google)))
+    row(name, _whole(ours), peer=("msgspec", _whole(_msgspec(_joined(given)))), limit=copy)
 
 
 @pytest.mark.parametrize(("name", "size"), _SIZES.items(), ids=str)

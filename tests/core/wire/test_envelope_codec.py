@@ -362,6 +362,14 @@ def test_what_is_not_contiguous_bytes_cannot_be_read(read, data):
         read(data)
 
 
+def test_a_view_that_was_released_is_refused():
+    view = memoryview(bytes(SCATTERED))
+    view.release()
+    for misuse in (decode, Fields, address_of, lambda v: encode(Envelope(fills=[Fill(b"", v)]))):
+        with pytest.raises(UsageError):
+            misuse(view)
+
+
 def test_limits_of_another_class_are_refused_and_each_decode_has_its_own():
     data = encode(Envelope(src_peer=bytes(100)))
     with pytest.raises(UsageError):
@@ -498,11 +506,20 @@ def test_values_that_do_not_fit_are_refused_at_once(wrong):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"fills": [b""]}, {"edge_rtt_reports": [1]}, {"src_peer_addresses": ["text"]}, {"dest_peer_addresses": [None]}],
-)
+    [{"fills": [b""]}, {"edge_rtt_reports": [1]}, {"src_peer_addresses": ["text"]}, {"dest_peer_addresses": [None]},
+     {"fills": [Fill(), None]}, {"edge_rtt_reports": [None]}, {"src_peer_addresses": [None]}],
+)  # fmt: skip
 def test_items_of_another_class_are_refused(wrong):
-    with pytest.raises(TypeError):
-        encode(Envelope(**wrong))
+    for write in (encode, encode_parts, encoded_size, lambda e: encode_into(e, bytearray(99))):
+        with pytest.raises(TypeError):
+            write(Envelope(**wrong))
+
+
+@pytest.mark.parametrize("write", [encode, encode_parts, encoded_size, lambda e: encode_into(e, bytearray(99))])
+def test_what_is_no_envelope_is_refused(write):
+    for wrong in (None, b"", Fill()):
+        with pytest.raises(TypeError):
+            write(wrong)
 
 
 # --- fields of any message --------------------------------------------------------------------------------------------
