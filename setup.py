@@ -27,8 +27,16 @@ def _flags() -> tuple[list[str], list[str], list[tuple[str, str | None]]]:
     if sys.platform == "win32":
         return (["/Od", "/Zi"] if DEBUG else ["/O2"]), [], []
     compile_flags = ["-O0", "-g"] if DEBUG else ["-O3"]
-    # A call inside a module then goes straight to its function; only the module's entry is for others.
-    compile_flags += ["-fvisibility=hidden", "-std=c11", "-Wall", "-Wextra", "-Wno-unused-parameter"]
+    # Hidden: a call inside a module goes straight to its function; only the module's entry is for others. No vectors of
+    # two words: what has just been stored as two would be loaded as one, and wait for both stores to end.
+    compile_flags += [
+        "-fvisibility=hidden",
+        "-fno-tree-slp-vectorize",
+        "-std=c11",
+        "-Wall",
+        "-Wextra",
+        "-Wno-unused-parameter",
+    ]
     link_flags: list[str] = []
     if SANITIZE:
         compile_flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g"]

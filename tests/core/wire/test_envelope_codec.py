@@ -540,3 +540,25 @@ def test_fields_agree_with_the_oracle(message):
 @given(u64)
 def test_varints_agree_with_the_oracle(value):
     assert varint(value) == oracle.varint(value)
+
+
+@pytest.mark.parametrize("size", range(1, 13))
+@pytest.mark.parametrize("last", [0x00, 0x01, 0x02, 0x7F])
+@pytest.mark.parametrize("more", [0x80, 0x81, 0xFF, 0xD5])
+def test_a_varint_of_any_form_and_what_stands_behind_it_agree_with_the_oracle(size, last, more):
+    number = b"\x78" + bytes([more]) * (size - 1) + bytes([last])
+    for message in [number[:end] for end in range(1, len(number) + 1)] + [number + b"\x70\x05", number + b"\xff" * 9]:
+        try:
+            found = list(Fields(message))
+        except EnvelopeError:
+            found = None
+        assert found == accepted(lambda raw: list(oracle.fields(raw)), message)
+
+
+@pytest.mark.parametrize("bit", range(64))
+def test_a_number_of_any_length_is_written_as_the_oracle_does(bit):
+    for value in (1 << bit, (1 << bit) - 1, 0xA5A5A5A5A5A5A5A5 >> (63 - bit)):
+        assert varint(value) == oracle.varint(value)
+        envelope = Envelope(fills=[Fill(b"", b"", False, value)], request=value, remaining_deadline_ns=value)
+        assert encode(envelope) == oracle.encode(envelope)
+        assert decode(encode(envelope)) == envelope
