@@ -18,7 +18,7 @@ SANITIZE = os.environ.get("BB_SANITIZE") == "1"
 
 # Module -> C files compiled into it. A third module needs a decision record with numbers (docs/decisions).
 EXTENSIONS = {
-    "bb_core.wire._codec": ["csrc/bb_varint.c", "csrc/bb_envelope.c"],
+    "bb_core.wire._codec": ["csrc/bb_envelope.c"],
     "bb_core.engine._dispatch": ["csrc/bb_frontier.c"],
 }
 
@@ -27,7 +27,16 @@ def _flags() -> tuple[list[str], list[str], list[tuple[str, str | None]]]:
     if sys.platform == "win32":
         return (["/Od", "/Zi"] if DEBUG else ["/O2"]), [], []
     compile_flags = ["-O0", "-g"] if DEBUG else ["-O3"]
-    compile_flags += ["-std=c11", "-Wall", "-Wextra", "-Wno-unused-parameter"]
+    # Hidden: a call inside a module goes straight to its function; only the module's entry is for others. No vectors of
+    # two words: what has just been stored as two would be loaded as one, and wait for both stores to end.
+    compile_flags += [
+        "-fvisibility=hidden",
+        "-fno-tree-slp-vectorize",
+        "-std=c11",
+        "-Wall",
+        "-Wextra",
+        "-Wno-unused-parameter",
+    ]
     link_flags: list[str] = []
     if SANITIZE:
         compile_flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g"]

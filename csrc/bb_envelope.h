@@ -28,7 +28,7 @@ enum bb_status {
     BB_RTT_REPORTS,
 };
 
-enum { BB_SCHEMA_VERSION = 1, BB_MAX_GROUPS = 100 };
+enum { BB_SCHEMA_VERSION = 1, BB_MAX_GROUPS = 100, BB_FIRST_FILLS = 8, BB_FIRST_ITEMS = 16 };
 
 /* Where some bytes of the Envelope are. */
 typedef struct {
@@ -63,7 +63,21 @@ typedef struct {
     size_t rtt_reports;
 } bb_limits;
 
-/* The fields of an Envelope that stand once, and how often the others stand. */
+typedef struct {
+    bb_span dest_suffix;
+    bb_span payload;
+    int trigger_only;
+    uint64_t type_hash;
+} bb_fill;
+
+/* An item of one of the repeated fields. */
+typedef struct {
+    uint32_t number;
+    bb_span bytes;
+} bb_item;
+
+/* The fields of an Envelope that stand once, how often the others stand, and the first of those, so that an Envelope of
+ * the usual size is read once: `items` holds `noted` of them in their order, and what stands before `noted_to`. */
 typedef struct {
     size_t dest_addresses;
     size_t fills;
@@ -75,14 +89,11 @@ typedef struct {
     uint64_t remaining_deadline_ns;
     uint32_t schema_version;
     bb_span src_peer;
+    size_t noted;
+    size_t noted_to;
+    bb_fill first_fills[BB_FIRST_FILLS];
+    bb_item items[BB_FIRST_ITEMS];
 } bb_envelope;
-
-typedef struct {
-    bb_span dest_suffix;
-    bb_span payload;
-    int trigger_only;
-    uint64_t type_hash;
-} bb_fill;
 
 typedef struct {
     uint64_t site;
@@ -93,8 +104,8 @@ typedef struct {
     uint64_t samples;
 } bb_rtt_report;
 
-/* Check an Envelope whole and read what stands in it once. On refusal `*stopped` is the offset of the top-level field at
- * fault. */
+/* Check an Envelope whole and read what stands in it once, and the first of the rest. On refusal `*stopped` is the offset
+ * of the top-level field at fault. */
 int bb_scan_envelope(
     const uint8_t *data, size_t length, const bb_limits *limits, bb_envelope *out, size_t *stopped
 );

@@ -35,6 +35,7 @@ cdef extern from "bb_envelope.h" nogil:
         BB_FIXED32
 
         BB_SCHEMA_VERSION
+        BB_FIRST_FILLS
 
     ctypedef struct bb_span:
         size_t at
@@ -60,19 +61,31 @@ cdef extern from "bb_envelope.h" nogil:
         size_t dest_addresses
         size_t rtt_reports
 
+    ctypedef struct bb_fill:
+        bb_span dest_suffix
+        bb_span payload
+        int trigger_only
+        uint64_t type_hash
+
+    ctypedef struct bb_item:
+        uint32_t number
+        bb_span bytes
+
     ctypedef struct bb_envelope:
+        size_t dest_addresses
+        size_t fills
+        size_t rtt_reports
+        size_t src_addresses
         int has_correlation
         int32_t kind
         uint64_t request
         uint64_t remaining_deadline_ns
         uint32_t schema_version
         bb_span src_peer
-
-    ctypedef struct bb_fill:
-        bb_span dest_suffix
-        bb_span payload
-        int trigger_only
-        uint64_t type_hash
+        size_t noted
+        size_t noted_to
+        bb_fill *first_fills
+        bb_item *items
 
     ctypedef struct bb_rtt_report:
         uint64_t site

@@ -4,6 +4,8 @@ Any ONNX library can read the payload. Only four fields are used, in this order:
 (2), name (8) and raw_data (9, little-endian, C order). The name is a run of spaces, just so long that the data begins
 at a multiple of 64 bytes: whoever keeps the payload at such an address has the data aligned without a copy.
 
+Elements that numpy does not have itself are in `narrow`. Those of less than a byte are packed, and so always copied.
+
 Source: onnx/onnx.proto, message TensorProto; docs/reference/wire.md.
 """
 
@@ -18,9 +20,10 @@ import numpy.typing as npt
 
 from bb_core.errors import EnvelopeError, PayloadError, TypeMismatch
 from bb_core.values import Tensor
+from bb_core.wire import narrow
 from bb_core.wire.codec import BYTES, NUMBER, Fields, address_of, varint
 
-Parts = tuple[bytes, memoryview]
+Parts = tuple[bytes, memoryview | npt.NDArray[Any]]
 """A payload in two pieces: the fields before the data, and the array's own bytes."""
 
 ALIGNMENT: Final = 64
@@ -43,7 +46,8 @@ _DTYPES: Final[dict[int, np.dtype[Any]]] = {
     14: np.dtype("<c8"),
     15: np.dtype("<c16"),
 }
-"""ONNX element type -> dtype on the wire."""
+"""ONNX element type -> dtype on the wire, of those that numpy has."""
+_STRING: Final = 8
 _ELEMS: Final = {(dtype.kind, dtype.itemsize): elem for elem, dtype in _DTYPES.items()}
 
 _KEY_DIM: Final = b"\x08"
@@ -59,24 +63,56 @@ def encode_tensor(array: npt.NDArray[Any]) -> Parts:
     """Return the payload of an array in two pieces, so that the data is copied once, into the Envelope.
 
     Raises:
-        TypeMismatch: ONNX has no such element type.
+        TypeMismatch: ONNX has no such element type, or it is one of strings.
     """
-    elem = _ELEMS.get((array.dtype.kind, array.dtype.itemsize))
-    if elem is None or array.ndim > MAX_RANK:
-        raise TypeMismatch(
-            f"an array of {array.dtype} with {array.ndim} dimensions cannot be sent",
-            expected=f"at most {MAX_RANK} dimensions of {', '.join(d.name for d in _DTYPES.values())}",
+    dtype = array.dtype
+    elem = _ELEMS.get((dtype.kind, dtype.itemsize))
+    if array.ndim > MAX_RANK:
+        raise TypeMismatch(f"an array has {array.ndim} dimensions", expected=f"at most {MAX_RANK}")
+    if elem is not None:
+        plain = np.asarray(array, _DTYPES[elem], order="C")
+        return _header(elem, plain.shape), plain.data
+    elem = narrow.elem_of(dtype)
+    if elem is None:
+        raise _unsendable(dtype)
+    return _header(elem, array.shape), _narrow_data(np.asarray(array, order="C").reshape(-1), narrow.BITS.get(elem))
+
+
+def _narrow_data(flat: npt.NDArray[Any], bits: int | None) -> npt.NDArray[Any]:
+    """The bytes of elements that numpy does not know; a buffer of those themselves it would refuse to give."""
+    if bits is not None:
+        return narrow.pack(flat.view(np.uint8), bits)
+    return flat.view(f"u{flat.itemsize}").astype(f"<u{flat.itemsize}", copy=False)
+
+
+def _unsendable(dtype: np.dtype[Any]) -> TypeMismatch:
+    if dtype.kind in "SUTO":
+        return TypeMismatch(
+            f"an array of {dtype.name} cannot be sent",
+            expected="numbers or bools",
+            hint="put strings into a Record, a field for each, or send bytes",
         )
-    plain = np.asarray(array, _DTYPES[elem], order="C")
-    return _header(elem, plain.shape), plain.data
+    known = ", ".join(each.name for each in (_DTYPES | narrow.dtypes()).values())
+    return TypeMismatch(f"an array of {dtype} cannot be sent", expected=f"one of {known}")
+
+
+def _data_size(elem: int, dims: tuple[int, ...]) -> int:
+    """How many bytes the data of a known element type takes."""
+    if elem in narrow.BITS:
+        return narrow.packed_size(narrow.BITS[elem], prod(dims))
+    return prod(dims) * _dtype(elem).itemsize
+
+
+def _dtype(elem: int) -> np.dtype[Any]:
+    """The dtype of a known element type; on the wire, or of less than a byte each, in memory."""
+    return _DTYPES[elem] if elem in _DTYPES else narrow.dtypes()[elem]
 
 
 @lru_cache(maxsize=256)  # a program sends the same few shapes again and again
 def _header(elem: int, shape: tuple[int, ...]) -> bytes:
     """Write all that comes before the data; its length is a multiple of `ALIGNMENT`."""
-    size = prod(shape) * _DTYPES[elem].itemsize
     start = b"".join(_KEY_DIM + varint(dim) for dim in shape) + _KEY_DATA_TYPE + varint(elem)
-    end = _KEY_RAW_DATA + varint(size)
+    end = _KEY_RAW_DATA + varint(_data_size(elem, shape))
     spaces = -(len(start) + len(_KEY_NAME) + 1 + len(end)) % ALIGNMENT
     return start + _KEY_NAME + varint(spaces) + b" " * spaces + end
 
@@ -107,15 +143,37 @@ def decode_tensor(payload: memoryview) -> Tensor:
     if known is not None and len(payload) == known.size:
         return _view(payload[ALIGNMENT:], known.dtype, known.dims)
     dims, elem, raw = _read(payload)
-    dtype = _DTYPES.get(elem)
-    if dtype is None:
-        raise PayloadError(f"a tensor has the element type {elem}", expected=f"one of {sorted(_DTYPES)}")
+    if elem in narrow.BITS:
+        return _unpacked(raw, elem, dims)
+    dtype = _readable(elem)
     array = to_array(raw, dtype, dims)
     if len(payload) - len(raw) == ALIGNMENT and raw and address_of(raw) - address_of(payload) == ALIGNMENT:
         if len(_HEADS) == _MOST_HEADS:
             _HEADS.clear()
         _HEADS[head] = _Head(dtype, dims, len(payload))
     return array
+
+
+def _readable(elem: int) -> np.dtype[Any]:
+    """Return the dtype of an element type that a peer has named."""
+    dtype = _DTYPES.get(elem) or narrow.dtypes().get(elem)
+    if dtype is None:
+        what = "strings" if elem == _STRING else f"the element type {elem}"
+        raise PayloadError(f"a tensor has {what}", expected=f"one of {sorted(_DTYPES | narrow.dtypes())}")
+    return dtype
+
+
+def _unpacked(raw: memoryview, elem: int, dims: tuple[int, ...]) -> Tensor:
+    """Return the array over elements that share bytes, each in a byte of its own."""
+    _check_dims(dims)
+    size = _data_size(elem, dims)
+    if len(raw) != size:
+        raise PayloadError(f"a tensor's data has {len(raw)} bytes", expected=f"{size} bytes for {dims}")
+    codes = _aligned_room(prod(dims))
+    narrow.unpack(np.frombuffer(raw, np.uint8), narrow.BITS[elem], codes)
+    array = codes.view(narrow.dtypes()[elem])
+    array.flags.writeable = False
+    return array.reshape(dims)
 
 
 def to_array(raw: memoryview, dtype: np.dtype[Any], dims: tuple[int, ...]) -> Tensor:
@@ -141,19 +199,31 @@ def _view(raw: memoryview, dtype: np.dtype[Any], dims: tuple[int, ...]) -> Tenso
 
 def _check_shape(dims: tuple[int, ...], itemsize: int, given: int) -> None:
     """Refuse a shape that the data does not fill, or that numpy could not count."""
+    _check_dims(dims, itemsize)
+    if prod(dims) * itemsize != given:
+        raise PayloadError(f"a tensor's data has {given} bytes", expected=f"{itemsize} bytes for each of {dims}")
+
+
+def _check_dims(dims: tuple[int, ...], itemsize: int = 1) -> None:
+    """Refuse a shape that no array can have."""
     if len(dims) > MAX_RANK or any(dim < 0 for dim in dims):
         raise PayloadError(f"a tensor has {len(dims)} dimensions", expected=f"at most {MAX_RANK}, none negative")
-    if prod(dims) * itemsize != given or prod(dim or 1 for dim in dims) * itemsize >= 1 << 63:
-        raise PayloadError(f"a tensor's data has {given} bytes", expected=f"{itemsize} bytes for each of {dims}")
+    if prod(dim or 1 for dim in dims) * itemsize >= 1 << 63:
+        raise PayloadError(f"a tensor has the shape {dims}", expected="fewer than 2**63 bytes")
 
 
 def _aligned(array: Tensor) -> Tensor:
     """Copy a flat array to an aligned address."""
-    block = np.empty(array.nbytes + ALIGNMENT, np.uint8)
-    start = -address_of(block) % ALIGNMENT
-    copy = block[start : start + array.nbytes].view(array.dtype)
+    copy = _aligned_room(array.nbytes).view(array.dtype)
     copy[:] = array
     return copy
+
+
+def _aligned_room(nbytes: int) -> npt.NDArray[np.uint8]:
+    """Bytes at an aligned address, with anything in them."""
+    block = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -address_of(block) % ALIGNMENT
+    return block[start : start + nbytes]
 
 
 def _read(payload: memoryview) -> tuple[tuple[int, ...], int, memoryview]:

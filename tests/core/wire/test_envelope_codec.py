@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,22 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bb_core.errors import CapExceeded, EnvelopeError, Truncated, UsageError, VersionMismatch
-from bb_core.wire.codec import BYTES, NUMBER, EdgeRttReport, Envelope, Fields, Fill, decode, encode, varint
+from bb_core.wire.codec import (
+    BYTES,
+    NUMBER,
+    SCATTERED,
+    EdgeRttReport,
+    Envelope,
+    Fields,
+    Fill,
+    address_of,
+    decode,
+    encode,
+    encode_into,
+    encode_parts,
+    encoded_size,
+    varint,
+)
 from bb_core.wire.limits import WireLimits
 from tests.golden.load import envelopes
 from tests.oracles import codec as oracle
@@ -237,6 +253,21 @@ def test_two_correlations_are_merged_and_the_last_of_two_numbers_counts():
     assert (envelope.kind, envelope.request, envelope.schema_version) == (1, 6, 1)
 
 
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 15, 16, 17, 40])
+def test_many_items_are_read_in_order_whatever_stands_between(count):
+    parts = [
+        field(1, b"d%d" % i) + field(2, field(1, b"f%d" % i)) + b"\x7a\x01x" + field(5, number_field(1, i))
+        + number_field(4, i) + field(8, b"s%d" % i)
+        for i in range(count)
+    ]  # fmt: skip
+    envelope = decode(b"".join(parts), WIDE)
+    assert envelope.dest_peer_addresses == tuple(b"d%d" % i for i in range(count))
+    assert [fill.dest_suffix for fill in envelope.fills] == [b"f%d" % i for i in range(count)]
+    assert [report.site for report in envelope.edge_rtt_reports] == list(range(count))
+    assert envelope.src_peer_addresses == tuple(b"s%d" % i for i in range(count))
+    assert shown(envelope) == shown(oracle.decode(b"".join(parts)))
+
+
 def test_an_unknown_kind_is_kept():
     assert decode(encode(Envelope(kind=77))).kind == 77
 
@@ -324,6 +355,127 @@ def test_a_payload_that_is_not_contiguous_bytes_is_refused(payload):
         encode(Envelope(fills=[Fill(b"", payload)]))
 
 
+@pytest.mark.parametrize("data", ["text", None, 7, np.arange(6)[::2], [b"a"]])
+@pytest.mark.parametrize("read", [decode, Fields, address_of])
+def test_what_is_not_contiguous_bytes_cannot_be_read(read, data):
+    with pytest.raises(UsageError):
+        read(data)
+
+
+def test_a_view_that_was_released_is_refused():
+    view = memoryview(bytes(SCATTERED))
+    view.release()
+    for misuse in (decode, Fields, address_of, lambda v: encode(Envelope(fills=[Fill(b"", v)]))):
+        with pytest.raises(UsageError):
+            misuse(view)
+
+
+def test_limits_of_another_class_are_refused_and_each_decode_has_its_own():
+    data = encode(Envelope(src_peer=bytes(100)))
+    with pytest.raises(UsageError):
+        decode(data, {"total_bytes": 10**9})
+    for _ in range(2):
+        assert decode(data, WIDE) == decode(data)
+        with pytest.raises(CapExceeded):
+            decode(data, replace(WIDE, total_bytes=len(data) - 1))
+
+
+# --- into a buffer, and in pieces -------------------------------------------------------------------------------------
+
+lengths = st.integers(0, 20) | st.integers(SCATTERED - 2, SCATTERED + 2)
+any_bytes = st.builds(lambda n, c: c * n, lengths, st.binary(min_size=1, max_size=1))
+wrapped = st.builds(lambda raw, wrap: wrap(raw), any_bytes, st.sampled_from([bytes, bytearray, memoryview]))
+long_fills = st.builds(Fill, small, wrapped | st.lists(wrapped, max_size=4).map(tuple), st.booleans(), u64)
+any_size = legal | st.builds(
+    Envelope,
+    fills=st.lists(long_fills, max_size=12),
+    request=u64,
+    src_peer=small,
+    schema_version=st.sampled_from([0, 1]),
+    has_correlation=st.just(True),
+)
+
+
+@given(any_size)
+def test_every_form_has_the_same_bytes(envelope):
+    data = encode(envelope)
+    assert data == oracle.encode(envelope)
+    assert encoded_size(envelope) == len(data)
+    block = bytearray(b"\xaa" * (len(data) + 9))
+    assert encode_into(envelope, memoryview(block)[5:]) == len(data)
+    assert block == b"\xaa" * 5 + data + b"\xaa" * 4
+    pieces = encode_parts(envelope)
+    assert b"".join(pieces) == data
+    assert [len(piece) for piece in pieces] == [memoryview(piece).nbytes for piece in pieces]
+    assert all(pieces) or pieces == (b"",)
+
+
+def test_a_long_payload_is_not_copied_and_a_short_one_is():
+    array = np.zeros((2, SCATTERED), np.float64)
+    pieces = encode_parts(Envelope(fills=[Fill(b"s", (b"head", array)), Fill(b"t", bytes(SCATTERED - 1))]))
+    assert [type(piece) for piece in pieces] == [bytes, memoryview, bytes]
+    view = pieces[1]
+    assert (view.nbytes, view.format, view.readonly) == (array.nbytes, "B", True)
+    assert address_of(view) == address_of(array)
+
+
+def test_a_piece_keeps_its_payload_alive_and_unresized():
+    payload = bytearray(SCATTERED)
+    (_, view, _) = encode_parts(Envelope(fills=[Fill(b"", payload)]))
+    with pytest.raises(BufferError):
+        payload.clear()
+    del payload
+    gc.collect()
+    assert bytes(view) == bytes(SCATTERED)
+    array = np.zeros(SCATTERED)
+    gone = weakref.ref(array)
+    pieces = encode_parts(Envelope(fills=[Fill(b"", array)]))
+    del array
+    assert gone() is not None
+    del pieces
+    assert gone() is None
+
+
+def test_nothing_is_held_once_an_encoder_returns_or_raises():
+    payload = bytearray(SCATTERED)
+    envelope = Envelope(fills=[Fill(b"", payload)] * 9)
+    block = bytearray(encoded_size(envelope))
+    encode(envelope), encode_into(envelope, block), encode_parts(envelope)
+    for wrong in (Envelope(fills=[Fill(b"", payload), Fill(b"", None)]), Envelope(fills=[Fill(b"", (payload, 3))] * 9)):
+        for refuse in (encode, encoded_size, encode_parts, lambda e: encode_into(e, block)):
+            with pytest.raises(UsageError):
+                refuse(wrong)
+    payload.clear()
+    block.clear()
+
+
+@pytest.mark.parametrize("buffer", [b"\0" * 99, "text", None, np.zeros(99)[::2], memoryview(bytes(99)), bytearray(3)])
+def test_a_buffer_that_cannot_be_written_or_is_too_small_is_refused(buffer):
+    with pytest.raises(UsageError):
+        encode_into(Envelope(fills=[Fill(b"suffix", b"payload")]), buffer)
+
+
+def test_a_buffer_one_byte_too_small_is_left_as_it_was():
+    envelope = Envelope(fills=[Fill(b"suffix", b"payload")])
+    block = bytearray(encoded_size(envelope) - 1)
+    with pytest.raises(UsageError):
+        encode_into(envelope, block)
+    assert not any(block)
+
+
+def test_an_envelope_is_not_written_over_its_own_payload():
+    block = bytearray(encode(Envelope(fills=[Fill(b"s", b"payload")])) + bytes(20))
+    forwarded = Envelope(fills=decode(memoryview(block)[:-20]).fills)
+    before = bytes(block)
+    for start in range(len(before) - 20):
+        if start <= before.index(b"payload") + 6:
+            with pytest.raises(UsageError):
+                encode_into(forwarded, memoryview(block)[start:])
+    assert block == before
+    assert encode_into(forwarded, memoryview(block)[-20:]) == len(before) - 20
+    assert block[-20:] == before[:-20] + bytes(40 - len(before))
+
+
 # --- objects ----------------------------------------------------------------------------------------------------------
 
 
@@ -354,11 +506,20 @@ def test_values_that_do_not_fit_are_refused_at_once(wrong):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"fills": [b""]}, {"edge_rtt_reports": [1]}, {"src_peer_addresses": ["text"]}, {"dest_peer_addresses": [None]}],
-)
+    [{"fills": [b""]}, {"edge_rtt_reports": [1]}, {"src_peer_addresses": ["text"]}, {"dest_peer_addresses": [None]},
+     {"fills": [Fill(), None]}, {"edge_rtt_reports": [None]}, {"src_peer_addresses": [None]}],
+)  # fmt: skip
 def test_items_of_another_class_are_refused(wrong):
-    with pytest.raises(TypeError):
-        encode(Envelope(**wrong))
+    for write in (encode, encode_parts, encoded_size, lambda e: encode_into(e, bytearray(99))):
+        with pytest.raises(TypeError):
+            write(Envelope(**wrong))
+
+
+@pytest.mark.parametrize("write", [encode, encode_parts, encoded_size, lambda e: encode_into(e, bytearray(99))])
+def test_what_is_no_envelope_is_refused(write):
+    for wrong in (None, b"", Fill()):
+        with pytest.raises(TypeError):
+            write(wrong)
 
 
 # --- fields of any message --------------------------------------------------------------------------------------------
@@ -379,3 +540,25 @@ def test_fields_agree_with_the_oracle(message):
 @given(u64)
 def test_varints_agree_with_the_oracle(value):
     assert varint(value) == oracle.varint(value)
+
+
+@pytest.mark.parametrize("size", range(1, 13))
+@pytest.mark.parametrize("last", [0x00, 0x01, 0x02, 0x7F])
+@pytest.mark.parametrize("more", [0x80, 0x81, 0xFF, 0xD5])
+def test_a_varint_of_any_form_and_what_stands_behind_it_agree_with_the_oracle(size, last, more):
+    number = b"\x78" + bytes([more]) * (size - 1) + bytes([last])
+    for message in [number[:end] for end in range(1, len(number) + 1)] + [number + b"\x70\x05", number + b"\xff" * 9]:
+        try:
+            found = list(Fields(message))
+        except EnvelopeError:
+            found = None
+        assert found == accepted(lambda raw: list(oracle.fields(raw)), message)
+
+
+@pytest.mark.parametrize("bit", range(64))
+def test_a_number_of_any_length_is_written_as_the_oracle_does(bit):
+    for value in (1 << bit, (1 << bit) - 1, 0xA5A5A5A5A5A5A5A5 >> (63 - bit)):
+        assert varint(value) == oracle.varint(value)
+        envelope = Envelope(fills=[Fill(b"", b"", False, value)], request=value, remaining_deadline_ns=value)
+        assert encode(envelope) == oracle.encode(envelope)
+        assert decode(encode(envelope)) == envelope

@@ -12,7 +12,7 @@ import pytest
 
 from bb_core.ids import fnv1a64
 from bb_core.values import Record
-from bb_core.wire import wire_types
+from bb_core.wire import narrow, tensors, wire_types
 from bb_core.wire.chunks import (
     RECEIPT_SITE,
     RECEIPT_WANTED_SITE,
@@ -61,6 +61,16 @@ def test_the_table_of_wire_types_is_complete():
         for wire_type in wire_types._BY_HASH.values()
     }
     assert all(fnv1a64(name.encode()) == int(number, 16) for name, number, _ in rows)
+
+
+def test_the_tables_of_element_types_are_those_of_the_code():
+    section = PAGE.partition("### Tensors")[2].partition("### Records")[0]
+    found = {}
+    for names, numbers in re.findall(r"^\| type \|(.*)\|\n\|[-|]+\n\| number \|(.*)\|$", section, re.MULTILINE):
+        found |= zip(map(int, numbers.split("|")), (name.strip() for name in names.split("|")), strict=True)
+    assert found == {elem: dtype.name for elem, dtype in (tensors._DTYPES | narrow.dtypes()).items()}
+    bits = re.findall(r"^\| number \|(.*)\|\n\| bits \|(.*)\|$", section, re.MULTILINE)
+    assert [dict(zip(*(map(int, row.split("|")) for row in rows), strict=True)) for rows in bits] == [narrow.BITS]
 
 
 def test_the_table_of_limits_is_that_of_the_code():
