@@ -73,6 +73,7 @@ cdef class Handler:
 cdef class Lane:
     cdef readonly Table table
     cdef readonly list handlers
+    cdef readonly bint prepares        # it is a bootstrap, which none holds back
     cdef object frames                 # deque of Frames with ready ops, first in, first out
     cdef bint queued
     cdef int32_t left                  # ops until the next Lane's turn

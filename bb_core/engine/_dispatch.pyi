@@ -77,7 +77,8 @@ class Handler:
 class Lane:
     table: Table
     handlers: list[Handler]
-    def __init__(self, table: Table, handlers: list[Handler]) -> None: ...
+    prepares: bool
+    def __init__(self, table: Table, handlers: list[Handler], prepares: bool = ...) -> None: ...
 
 class Current:
     frame: Frame

@@ -204,15 +204,19 @@ cdef class Handler:
 
 @cython.final
 cdef class Lane:
-    """One function on one Node: its ops as they are bound here, and its Frames with ready ops."""
+    """One function on one Node: its ops as they are bound here, and its Frames with ready ops.
 
-    def __cinit__(self, Table table, list handlers):
+    Args:
+        prepares: Whether it is a bootstrap: no bootstrap holds back what it is itself made of.
+    """
+
+    def __cinit__(self, Table table, list handlers, bint prepares=False):
         if len(handlers) != table.n_ops:
             raise ValueError(f"a table of {table.n_ops} ops was given {len(handlers)} handlers")
         for handler in handlers:
             if type(handler) is not Handler:
                 raise TypeError(f"a Lane's handlers are Handlers, not {type(handler).__name__}")
-        self.table, self.handlers = table, list(handlers)
+        self.table, self.handlers, self.prepares = table, list(handlers), prepares
         self.frames = deque()
         self.queued = False
         self.left = TURN
@@ -560,7 +564,7 @@ cdef class Dispatcher:
         Never an op of a bootstrap, nor one whose Frame holds what the bootstrap itself waits for.
         """
         cdef bint touches = not handler.touched.isdisjoint(self.gate)
-        if frame.on_end is not None:
+        if frame.lane.prepares:
             return False
         if self.gate.isdisjoint(frame.plan.claims):
             return touches

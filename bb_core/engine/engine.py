@@ -32,7 +32,7 @@ from bb_core.engine.timers import Timer, Timers
 from bb_core.errors import QuorumNotReached
 from bb_core.ids import ExecId, PeerId
 from bb_core.ir.entries import BOOTSTRAP
-from bb_core.ir.naming import bootstrap_name
+from bb_core.ir.naming import bootstrap_name, is_bootstrap
 from bb_core.steps import LifecycleFired, OpFailed, PeerDown, PeerSuspect, PeerUp, QuorumMissed, Step, WireTimeout
 from bb_core.values import TRIGGER
 from bb_core.wire.limits import WireLimits
@@ -114,7 +114,8 @@ class Engine:
             function = self.program.functions.get(name)
             if function is None:
                 continue
-            self.functions[name] = (function, Lane(function.table, bind_function(self, function)))
+            lane = Lane(function.table, bind_function(self, function), is_bootstrap(name))
+            self.functions[name] = (function, lane)
             self._sources += [(name, source) for source in function.sources]
             self.exports.update({s: e for s, e in self.program.exports.items() if e.function == name})
             self.bootstraps.expect(target, function)
