@@ -75,6 +75,8 @@ class Cargo:
     whole: bytes
     values: tuple[tuple[bytes, int, tuple[memoryview, ...]], ...] = ()
     size: int = CHUNK_BYTES
+    until: int = 0
+    """When nobody waits any more for an answer to what goes in chunks; 0 when that is not known."""
     plan: list[tuple[int, int, int]] = field(default_factory=list)
     """For each chunk: of which value, from where to where."""
     recent: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
@@ -111,6 +113,7 @@ class Cargo:
                 fills=(fill,),
                 kind=self.kind,
                 request=self.request,
+                remaining_deadline_ns=max(1, self.until - engine.now) if self.until else 0,
                 src_peer=engine.peer_id.raw,
                 src_peer_addresses=engine.addresses,
             )
@@ -344,7 +347,7 @@ class Deliveries:
             "trips": self.trips.state(),
             "cargos": [
                 [
-                    c.kind, _u64(c.request), _u64(c.site), c.whole, c.size,
+                    c.kind, _u64(c.request), _u64(c.site), c.whole, c.size, c.until,
                     [[suffix, _u64(type_hash), _joined(parts)] for suffix, type_hash, parts in c.values],
                 ]
                 for c in cargos.values()
@@ -366,9 +369,9 @@ class Deliveries:
         cargos = [
             Cargo(
                 kind, _int(request), _int(site), whole,
-                tuple((s, _int(h), (memoryview(p),)) for s, h, p in values), size,
+                tuple((s, _int(h), (memoryview(p),)) for s, h, p in values), size, until,
             )
-            for kind, request, site, whole, size, values in state["cargos"]
+            for kind, request, site, whole, size, until, values in state["cargos"]
         ]  # fmt: skip
         for number, peer, place, frame, wait, progress, after, attempts, order, arrived, out in state["open"]:
             cargo = cargos[place]

@@ -46,11 +46,16 @@ Key = tuple[bytes, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """What began a Frame: who sent the Envelope, and under which request."""
+    """What began a Frame: who sent the Envelope, under which request, and until when its answer is waited for.
+
+    The sender says how much time is left, as two Nodes have no clock in common; what the Envelope took is not known, so
+    the time here is never too early.
+    """
 
     source: PeerId
     kind: int
     request: int
+    deadline: int | None = None
 
 
 class _Arrival:
@@ -86,7 +91,9 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
         return
     if envelope.src_peer_addresses:
         engine.address_book.learn(source, envelope.src_peer_addresses, Origin.CLAIMED, engine.now)
-    inbound = Inbound(source, envelope.kind, envelope.request)
+    left = envelope.remaining_deadline_ns
+    deadline = engine.now + min(left, _LONGEST) if left else None
+    inbound = Inbound(source, envelope.kind, envelope.request, deadline)
     engine.heard(source, envelope.kind, envelope.request)
     is_confirmed = envelope.fills[0].dest_suffix == _RECEIPT_WANTED
     arrived: dict[tuple[str, str], _Arrival] = {}
@@ -279,6 +286,7 @@ def _nothing(engine: Engine, fill: Fill, source: PeerId) -> None:
     """A wish for a receipt: it was seen already."""
 
 
+_LONGEST: Final = 1 << 60  # nanoseconds, 36 years: what a peer may claim is bounded
 _RECEIPT_WANTED: Final = site_suffix(RECEIPT_WANTED_SITE)
 _SPECIAL: Final[dict[bytes, Callable[[Engine, Fill, PeerId], None]]] = {
     site_suffix(NOTICE_SITE): _take_notice,

@@ -120,7 +120,7 @@ def _frame(engine: Engine, frame: Frame) -> State:
         "id": frame.exec_id,
         "function": frame.table.name,
         "plan": frame.plan.name,
-        "inbound": None if inbound is None else [inbound.source.raw, inbound.kind, inbound.request],
+        "inbound": None if inbound is None else _inbound(inbound),
         "origin": list(frame.origin),
         "requests": list(frame.requests or ()),
         "generators": {key: _generator(engine, frame, drawn) for key, drawn in (frame.generators or {}).items()},
@@ -128,12 +128,16 @@ def _frame(engine: Engine, frame: Frame) -> State:
     }
 
 
+def _inbound(inbound: Inbound) -> list[Any]:
+    return [inbound.source.raw, inbound.kind, inbound.request.to_bytes(8, "big"), inbound.deadline]
+
+
 def _revive_frame(engine: Engine, one: State) -> Frame:
     function, lane = engine.functions[one["function"]]
     inbound = None
     if one["inbound"] is not None:
-        source, kind, request = one["inbound"]
-        inbound = Inbound(PeerId(source), kind, request)
+        source, kind, request, deadline = one["inbound"]
+        inbound = Inbound(PeerId(source), kind, int.from_bytes(request, "big"), deadline)
     plan = _plan(function, one["plan"])
     frame = engine.dispatcher.revive(lane, plan, ExecId(one["id"]), inbound, tuple(one["origin"]), one["state"])
     digest = origin_digest(*frame.origin)
