@@ -26,8 +26,8 @@ src_peer_addresses, has_correlation)`
     All limits are checked before anything is allocated for what they limit.
 
 `Fields(message)`, `varint(value)`, `address_of(buffer)`
-    For the payloads of this package: iterate over the fields of any protobuf message as (number, wire type, value);
-    write one varint; say where a buffer begins.
+    For the payloads of this package: iterate over the fields of any protobuf message as (number, wire type, value),
+    where `at` says at which byte the next one begins; write one varint; say where a buffer begins.
 
 All four classes are immutable.
 """

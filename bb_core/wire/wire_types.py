@@ -46,6 +46,11 @@ def travels(name: str) -> bool:
     return fnv1a64(name.encode()) in _BY_HASH
 
 
+def find(type_hash: int) -> WireType | None:
+    """Return the wire type of that hash; None when it is not known here."""
+    return _BY_HASH.get(type_hash)
+
+
 def register(name: str, cls: type, encode: Callable[[Any], Payload], decode: Callable[[memoryview], Any]) -> WireType:
     """Add a wire type and return it.
 
