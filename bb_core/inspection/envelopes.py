@@ -142,22 +142,29 @@ def _within(table: Table) -> Tell:
 
 def _tell_fill(message: memoryview, at: int, names: Names) -> Told:
     """Tell of a fill; how its payload is read stands behind the payload."""
-    type_hash = trigger_only = 0
-    is_whole = True
-    for _, _, number, wire, value in _raw(message):
-        is_whole = not isinstance(value, EnvelopeError)
-        if (number, wire) == (3, NUMBER):
-            trigger_only = value
-        elif (number, wire) == (4, NUMBER):
-            type_hash = value
+    fields = {(number, wire): value for _, _, number, wire, value in _raw(message)}
+    type_hash = fields.get((4, NUMBER), 0)
+    untold = ""
+    if fields.get((3, NUMBER)):
+        untold = "not looked at"
+    elif not type_hash and (0, 0) in fields:
+        untold = "of what type, cannot be read"
+    elif not type_hash and _is_for_op(fields.get((1, BYTES), b"")):
+        untold = "in the form of the op's own"
 
     def tell_payload(payload: memoryview, at: int, names: Names) -> Told:
-        if trigger_only or not (type_hash or is_whole):
-            why = "not looked at" if trigger_only else "of what type, cannot be read"
-            return f"{_size(len(payload))}, {why}", (), ""
-        return _payload(payload, type_hash)
+        return (f"{_size(len(payload))}, {untold}", (), "") if untold else _payload(payload, type_hash)
 
     return _within({**_FILL, (2, BYTES): ("payload", tell_payload)})(message, at, names)
+
+
+def _is_for_op(suffix: bytes | memoryview) -> bool:
+    """Whether a fill is for an op of a component, whose payload has no wire type."""
+    try:
+        address = Address.from_bytes(suffix)
+    except RemoteError:
+        return False
+    return address.site is None and address.op is not None
 
 
 # --- values of fields -------------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def show(there: Path, envelope: Envelope) -> Result:
 
 
 def test_a_request_is_shown_with_every_offset(there: Path) -> None:
-    told = bb_command("1_request.bin")
+    told = bb_command("request.bin")
     assert told.exit_code == 0, told.output
     assert told.output == "\n".join(
         [
@@ -95,8 +95,8 @@ def test_hexadecimal_text_says_the_same(there: Path, name: str) -> None:
 
 
 def test_standard_input_is_read(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = bb_command("1_request.bin").output
-    raw = golden()["1_request"]
+    shown = bb_command("request.bin").output
+    raw = golden()["request"]
     assert CliRunner().invoke(application(), ("wire", "decode", "-"), input=raw).output == shown
     text = CliRunner().invoke(application(), ("wire", "decode", "--hex", "-"), input=raw.hex())
     assert text.output == shown
@@ -173,7 +173,7 @@ def test_every_truncation_is_shown_as_far_as_it_can_be_read(there: Path, name: s
 
 
 def test_the_inside_of_a_fill_that_is_cut_is_shown(there: Path) -> None:
-    (there / "cut.bin").write_bytes(golden()["1_request"][:40])
+    (there / "cut.bin").write_bytes(golden()["request"][:40])
     told = bb_command("cut.bin")
     assert "fills  from byte 15 on: the bytes end inside a field: 23 of 34 bytes [BB-R002]" in told.output
     assert "dest_suffix  /site/17" in told.output
@@ -253,7 +253,7 @@ def test_what_a_peer_has_written_cannot_steer_a_terminal(there: Path) -> None:
 
 
 def test_json_has_every_field_and_its_place(there: Path) -> None:
-    data = json.loads(bb_command("5_response.bin", "--json").output)
+    data = json.loads(bb_command("response.bin", "--json").output)
     assert data["bytes"] == 297
     assert data["error"] is None
     fields = data["fields"]
@@ -265,18 +265,18 @@ def test_json_has_every_field_and_its_place(there: Path) -> None:
 
 
 def test_lines_are_whole_on_a_narrow_console(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wide = bb_command("5_response.bin").output
+    wide = bb_command("response.bin").output
     monkeypatch.setenv("COLUMNS", "30")
-    assert bb_command("5_response.bin").output == wide
+    assert bb_command("response.bin").output == wide
 
 
 @pytest.mark.parametrize(
     ("arguments", "kind"),
     [
         (("nothing.bin",), errors.LoadError),
-        (("1_request.bin", "--hex"), errors.LoadError),
-        (("1_request.bin", "--artefact", "nothing.onnx"), errors.LoadError),
-        (("1_request.bin", "--artefact", "tests.support:Averaging"), errors.LoadError),
+        (("request.bin", "--hex"), errors.LoadError),
+        (("request.bin", "--artefact", "nothing.onnx"), errors.LoadError),
+        (("request.bin", "--artefact", "tests.support:Averaging"), errors.LoadError),
     ],
 )
 def test_misuse_is_named(there: Path, arguments: tuple[str, ...], kind: type[Exception]) -> None:

@@ -36,7 +36,7 @@ def _line(line: str) -> bytes:
 def test_examples_are_true():
     tensor, record = np.array([1, 2], np.float32), Record(loss=0.5, num_samples=5)
     values = [b"".join(encode_value(value)[1]) for value in (tensor, record)]
-    assert examples() == [envelopes()["1_request"], *values]
+    assert examples() == [envelopes()["request"], *values]
 
 
 def test_the_table_of_wire_types_is_complete():
