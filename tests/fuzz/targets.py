@@ -10,7 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from bb_core.errors import AddressError, EnvelopeError, PayloadError
+from bb_core.errors import AddressError, EnvelopeError, PayloadError, Truncated
+from bb_core.inspection.envelopes import read_envelope
+from bb_core.inspection.values import tell_value
 from bb_core.values import Composite, Record
 from bb_core.wire.address import Address, AddressList, parse_site_suffix
 from bb_core.wire.codec import Envelope, decode, encode
@@ -47,6 +49,7 @@ def envelope(data: bytes) -> None:
     """Any bytes are an Envelope, or refused with an EnvelopeError; google's decoder thinks the same."""
     found = _decoded(data, WIDE)
     assert (found is not None) == _google_takes(data)
+    _shown(data, is_legal=found is not None)
     if found is None:
         assert _decoded(data, TIGHT) is None
         return
@@ -57,6 +60,16 @@ def envelope(data: bytes) -> None:
     assert strict is None or strict == found
     for fill in found.fills:
         address(fill.dest_suffix)
+
+
+def _shown(data: bytes, *, is_legal: bool) -> None:
+    """What people are shown covers every byte, and names a malformed field just where there is one."""
+    parts = read_envelope(data)
+    assert [part.at for part in parts] == [0, *(part.end for part in parts)][: len(parts)]
+    assert (parts[-1].end if parts else 0) == len(data)
+    malformed = any(code in (EnvelopeError.code, Truncated.code) for part in parts for code in part.errors)
+    is_newer = not is_legal and not malformed
+    assert malformed == (not is_legal) or (is_newer and any(part.name == "schema_version" for part in parts))
 
 
 def _decoded(data: bytes, limits: WireLimits) -> Envelope | None:
@@ -140,6 +153,8 @@ def payload(data: bytes) -> None:
         return
     assert oracle.shown(value) == expected
     repr(value)
+    text, held_texts = tell_value(value)
+    assert all(shown.isprintable() for shown in (text, *(part for pair in held_texts for part in pair)))
     assert held(value) <= 64 * len(data) + 4096
     again, parts, trigger_only = encode_value(value)
     raw = b"".join(parts if isinstance(parts, tuple) else (parts,))

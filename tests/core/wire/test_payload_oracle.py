@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -116,3 +117,69 @@ def test_every_wire_type_is_refused_without_its_bytes_alike(type_hash):
             expected = read(lambda payload=payload: oracle.decode(type_hash, payload), ValueError)
             found = read(lambda payload=payload: oracle.shown(decode_value(type_hash, payload)), PayloadError)
             assert found == expected
+
+
+def packed(run: bytes) -> bytes:
+    """The float32 tensor without elements whose dims are such a run."""
+    return b"\x0a" + varint(len(run)) + run + b"\x10\x01\x4a\x00"
+
+
+def field(content: bytes) -> bytes:
+    """A Record of one field."""
+    return b"\x08\x01\x12" + varint(len(content)) + content
+
+
+TENSOR, RECORD = oracle.fnv1a64("bb.tensor"), oracle.fnv1a64("bb.record")
+PEER, COMPOSITE = oracle.fnv1a64(f"{oracle.VALUES}PeerIdValue"), oracle.COMPOSITE
+ONE = b"\x08\x01\x10\x02\x4a\x01"  # a uint8 tensor of one element, which follows
+ODD = {
+    "a dimension of ten bytes": (TENSOR, packed(b"\x80" * 9 + b"\x00"), True),
+    "with bits above the 64th": (TENSOR, packed(b"\x80" * 9 + b"\x7e"), True),
+    "of eleven bytes": (TENSOR, packed(b"\x80" * 10 + b"\x00"), False),
+    "of eleven bytes, by itself": (TENSOR, b"\x08" + b"\x80" * 10 + b"\x00\x10\x01\x4a\x00", False),
+    "a run that ends inside a dimension": (TENSOR, packed(b"\x00\x80"), False),
+    "a negative dimension": (TENSOR, packed(b"\xff" * 9 + b"\x01"), False),
+    "32 dimensions": (TENSOR, packed(b"\x00" * 32), True),
+    "33 dimensions": (TENSOR, packed(b"\x00" * 33), False),
+    "dims of both forms": (TENSOR, b"\x08\x00" + packed(b"\x02\x03"), True),
+    "dims as eight bytes": (TENSOR, b"\x09" + bytes(8) + ONE + b"\x07", True),
+    "2^63 bytes but for a zero": (TENSOR, packed(varint(2**61) + b"\x00"), False),
+    "fewer": (TENSOR, packed(varint(2**61 - 1) + b"\x00"), True),
+    "two element types": (TENSOR, b"\x10\x01" + ONE + b"\x07", True),
+    "two kinds of data": (TENSOR, ONE + b"\x07\x4a\x00", False),
+    "no data": (TENSOR, ONE[:4], False),
+    "element type string": (TENSOR, b"\x08\x00\x10\x08\x4a\x00", False),
+    "a bool of 2": (TENSOR, b"\x10\x09\x4a\x01\x02", False),
+    "a name that is no text": (TENSOR, b"\x42\x01\xff" + ONE + b"\x07", True),
+    "a flag of 2": (RECORD, field(b"\x20\x02"), True),
+    "a flag of 64 bits": (RECORD, field(b"\x20" + varint(2**63)), True),
+    "the smallest int": (RECORD, field(b"\x18" + varint(2**64 - 1)), True),
+    "two values": (RECORD, field(b"\x20\x01\x18\x02"), True),
+    "two names": (RECORD, field(b"\x0a\x01a\x0a\x01b\x20\x01"), True),
+    "of two names the first no text": (RECORD, field(b"\x0a\x01\xff\x0a\x01b\x20\x01"), False),
+    "of two values the first no text": (RECORD, field(b"\x2a\x01\xff\x20\x01"), True),
+    "half of a surrogate pair": (RECORD, field(b"\x2a\x03\xed\xa0\x80"), False),
+    "a value of another wire type": (RECORD, field(b"\x10\x01"), False),
+    "no version": (RECORD, field(b"\x20\x01")[2:], False),
+    "two versions": (RECORD, b"\x08\x02\x08\x01", True),
+    "version 2": (RECORD, b"\x08\x02", False),
+    "one name twice": (RECORD, field(b"\x20\x01") + field(b"\x20\x01")[2:], False),
+    "a tensor that is none": (RECORD, field(b"\x3a\x00"), False),
+    "a peer with a longer code": (PEER, b"\x04" + bytes(7) + b"\x80\x00\x01\x07", False),
+    "a peer with a longer length": (PEER, b"\x04" + bytes(7) + b"\x00\x81\x00\x07", False),
+    "a peer without content": (PEER, b"\x02" + bytes(7) + b"\x00\x00", True),
+    "16 Composites": (COMPOSITE, payload_of(nest := reduce(lambda v, _: Composite([v]), range(16), b"x"))[1], True),
+    "17 Composites": (
+        COMPOSITE,
+        (1).to_bytes(8, "little") + COMPOSITE.to_bytes(8, "little")
+        + len(payload_of(nest)[1]).to_bytes(8, "little") + payload_of(nest)[1],
+        False,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("type_hash", "payload", "is_legal"), ODD.values(), ids=ODD)
+def test_odd_payloads_are_read_or_refused_alike(type_hash, payload, is_legal):
+    expected = read(lambda: oracle.decode(type_hash, payload), ValueError)
+    assert (expected is not None) == is_legal
+    assert read(lambda: oracle.shown(decode_value(type_hash, payload)), PayloadError) == expected
