@@ -232,6 +232,7 @@ int bb_scan_envelope(
 ) {
     bb_cursor cursor = {data, 0, length};
     bb_field field;
+    size_t version_at = 0;
     memset(out, 0, sizeof *out);
     while (cursor.at < cursor.end) {
         *stopped = cursor.at;
@@ -242,8 +243,11 @@ int bb_scan_envelope(
         if (status != BB_OK) {
             return status;
         }
+        if (KEY(field.number, field.wire) == KEY(7, BB_NUMBER)) {
+            version_at = *stopped;
+        }
     }
-    *stopped = length;
+    *stopped = version_at;
     /* A sender that does not know the field leaves it out, which reads as 0. */
     return out->schema_version <= BB_SCHEMA_VERSION ? BB_OK : BB_VERSION;
 }

@@ -211,8 +211,9 @@ def test_unknown_fields_are_skipped_and_their_truncations_refused(data):
 
 @pytest.mark.parametrize("version", [2, 3, 2**32 - 1])
 def test_another_schema_version_is_refused(version):
-    with pytest.raises(VersionMismatch):
-        decode(number_field(7, version))
+    with pytest.raises(VersionMismatch) as caught:
+        decode(b"\x20\x05" + number_field(7, 1) + number_field(7, version) + b"\x78\x05")
+    assert caught.value.where == "byte 4"
 
 
 def test_two_correlations_are_merged_and_the_last_of_two_numbers_counts():
