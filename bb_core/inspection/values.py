@@ -33,7 +33,7 @@ def brief(value: Any) -> str:
     if isinstance(value, bytes):
         return f"{len(value)} bytes {value[:24]!r}" + ("..." if len(value) > 24 else "")
     if isinstance(value, Record):
-        return f"Record({_listed((f'{k}={brief(v)}' for k, v in value.items()), len(value))})"
+        return f"Record({_listed((f'{printable(k)}={brief(v)}' for k, v in value.items()), len(value))})"
     if isinstance(value, tuple):  # lists of peers and addresses, and Composites
         return f"{type(value).__name__}({_listed(map(brief, value), len(value))})"
     if isinstance(value, RequestId):

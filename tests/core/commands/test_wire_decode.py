@@ -244,7 +244,12 @@ def test_a_trigger_needs_no_payload(there: Path) -> None:
 
 def test_what_a_peer_has_written_cannot_steer_a_terminal(there: Path) -> None:
     evil = "\x1b[2J\u202eevil\n"
-    values = [bb.Record({evil: evil}), Address.parse(f"/op/{evil}x"), evil.encode()]
+    values = [
+        bb.Record({evil: evil}),
+        Composite([bb.Record({evil: evil})]),
+        Address.parse(f"/op/{evil}x"),
+        evil.encode(),
+    ]
     told = show(there, Envelope(fills=map(fill, values)))
     assert told.exit_code == 0, told.output
     assert all(line.isprintable() for line in told.output.splitlines())
