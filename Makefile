@@ -101,7 +101,7 @@ else
 	$(CLANG) -g -O1 -std=c11 -Wall -Wextra -Icsrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 		tests/fuzz/envelope.c csrc/bb_envelope.c csrc/bb_varint.c -o $(FUZZED)/envelope
 	$(FUZZED)/envelope -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=$(FUZZED)/crash- -print_final_stats=1 \
-		$(FUZZED)/found/c tests/fuzz/corpus/envelope
+		$(FUZZED)/found/c tests/fuzz/corpus/c tests/fuzz/corpus/envelope
 endif
 
 fuzz-python: $(VENV)/.with-test

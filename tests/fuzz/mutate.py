@@ -17,9 +17,14 @@ _TELLING = (
 """Bytes at which readers tend to break: ends of ranges, over-long varints, groups, keys of our own messages."""
 
 
+def folders(target: str) -> list[Path]:
+    """Return where the kept inputs of a target are; Envelopes that reach all of csrc are kept by themselves."""
+    return [CORPUS / name for name in ((target, "c") if target == "envelope" else (target,))]
+
+
 def seeds(target: str) -> list[bytes]:
     """Return the kept inputs of a target, in a fixed order."""
-    return [path.read_bytes() for path in sorted((CORPUS / target).iterdir())]
+    return [path.read_bytes() for folder in folders(target) for path in sorted(folder.iterdir())]
 
 
 def mutants(known: Sequence[bytes], random: Random) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Fuzz one target: `python -m tests.fuzz.run TARGET SECONDS [FOUND] [libFuzzer's options]`.
+"""Fuzz one target: `python -m tests.fuzz.run TARGET SECONDS FOUND [libFuzzer's options]`.
 
 With atheris, coverage-guided: what reaches new code is kept in the folder FOUND. Without it, mutants of the corpus
 until the time is over. `make fuzz` runs all targets on a build with sanitizers.
@@ -14,26 +14,26 @@ from pathlib import Path
 from random import Random
 from time import monotonic
 
-from tests.fuzz.mutate import CORPUS, LONGEST, mutants, seeds
+from tests.fuzz.mutate import LONGEST, folders, mutants, seeds
 
 
-def main(target: str, seconds: int, *more: str) -> None:
+def main(target: str, seconds: int, found: str, *more: str) -> None:
     """Fuzz until the time is over, or an input breaks a promise."""
     # gcc's sanitizers bring hooks for coverage of their own, which do nothing and hide those of libFuzzer.
     if find_spec("atheris") and "libasan" not in os.environ.get("LD_PRELOAD", ""):
-        _guided(target, seconds, *more)
+        _guided(target, seconds, found, *more)
     else:
         _blind(target, seconds, next((m.partition("=")[2] for m in more if m.startswith("-artifact_prefix=")), ""))
 
 
-def _guided(target: str, seconds: int, *more: str) -> None:
+def _guided(target: str, seconds: int, found: str, *more: str) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["bb_core.wire", "bb_core.ids", "bb_core.values"]):
         from tests.fuzz.targets import TARGETS
-    folders = [*(more or ()), str(CORPUS / target)]
+    given = [*more, found, *map(str, folders(target))]
     limits = [f"-max_total_time={seconds}", f"-max_len={LONGEST}", "-rss_limit_mb=2048", "-malloc_limit_mb=64"]
-    atheris.Setup([sys.argv[0], *limits, *folders], TARGETS[target])
+    atheris.Setup([sys.argv[0], *limits, *given], TARGETS[target])
     atheris.Fuzz()
 
 
