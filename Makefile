@@ -78,7 +78,7 @@ sanitize: $(VENV)/.with-test
 		$(abspath $(BIN))/python -m pytest -p no:cacheprovider $(SANITIZE_TESTS)
 
 # Not the churn of Frames: it looks at memory, and a sanitizer keeps what is freed.
-SANITIZE_TESTS ?= tests/core/engine tests/core/wire tests/core/node tests/scenarios/test_engine_stateful.py -k "not leave_nothing"
+SANITIZE_TESTS ?= tests/core/engine tests/core/wire tests/fuzz tests/core/node tests/scenarios/test_engine_stateful.py -k "not leave_nothing"
 
 # Fuzzing under sanitizers, FUZZ_SECONDS for each target. With clang, csrc is fuzzed by itself; with atheris too (pip install
 # atheris), the Python targets are guided by what they reach, in C and in Python. Without either, they are given mutants of
