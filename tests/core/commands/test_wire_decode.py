@@ -132,14 +132,14 @@ def test_values_of_every_kind_are_shown_in_short_form(there: Path) -> None:
 def test_with_an_artefact_sites_have_names(there: Path) -> None:
     told = bb_command("round.bin", "--artefact", "artefact.onnx")
     assert told.exit_code == 0, told.output
-    edge = next(e for e in bb_core_program().edges if not e.is_reply)
+    edge = next(e for e in the_program().edges if not e.is_reply)
     port = next(iter(edge.values))
     assert f"/site/{edge.sites[0]}, {port} of edge {edge.name} at {edge.receiver}" in told.output
     assert "float32[1] 0.0" in told.output
     assert edge.receiver not in bb_command("round.bin").output
 
 
-def bb_core_program() -> Any:
+def the_program() -> Any:
     from bb_core.inspection import read_program
 
     return read_program(ARTEFACT)
@@ -148,12 +148,12 @@ def bb_core_program() -> Any:
 def test_slots_and_the_site_of_notices_have_names(there: Path) -> None:
     suffix = Address.parse(f"/component/{component_id('aggregator')}/op/Join").to_bytes()
     notice = fill(bb.Record(), site_suffix(NOTICE_SITE))
-    report = EdgeRttReport(site=bb_core_program().edges[0].sites[0], samples=1)
+    report = EdgeRttReport(site=the_program().edges[0].sites[0], samples=1)
     (there / "this.bin").write_bytes(encode(Envelope(fills=[fill(b"", suffix), notice], edge_rtt_reports=[report])))
     told = bb_command("this.bin", "--artefact", "artefact.onnx").output
     assert "/op/Join, aggregator" in told
     assert "a notice of backpressure" in told
-    assert f"of edge {bb_core_program().edges[0].name}" in told.partition("edge_rtt_reports")[2]
+    assert f"of edge {the_program().edges[0].name}" in told.partition("edge_rtt_reports")[2]
 
 
 @pytest.mark.parametrize("name", golden())
