@@ -206,7 +206,7 @@ def test_what_a_node_would_refuse_is_shown_and_ends_with_the_error(
 ODD = {
     "payload": (Envelope(fills=[Fill(site_suffix(1), b"x", False, fill(b"").type_hash)]), "[BB-R005]"),
     "type": (Envelope(fills=[Fill(site_suffix(1), b"x", False, 7)]), "of no known wire type"),
-    "suffix": (Envelope(fills=[Fill(b"\x04", b"", True)]), "1 byte: an address has no segment 4"),
+    "suffix": (Envelope(fills=[Fill(b"\x05", b"", True)]), "1 byte: an address has no segment 5"),
     "address": (Envelope(src_peer_addresses=[b"\xe2"]), "[BB-R006]"),
     "sender": (Envelope(src_peer=b"\x00"), "src_peer_bytes  1 byte: "),
 }
