@@ -81,6 +81,7 @@ def _names(artefact: str | None) -> Names:
     from bb_core.engine.backpressure import NOTICE_SITE
     from bb_core.inspection import read_program
     from bb_core.inspection.envelopes import Names
+    from bb_core.wire.chunks import RECEIPT_SITE, RECEIPT_WANTED_SITE
 
     known = Names()
     if artefact is not None:
@@ -88,7 +89,12 @@ def _names(artefact: str | None) -> Names:
         if not isinstance(loaded.program, onnx.ModelProto) or not loaded.is_compiled:
             raise LoadError(f"{artefact} is not compiled", hint=f"bb compile {artefact} makes an artefact of it")
         known = Names.of(read_program(loaded.program))
-    return Names({**known.sites, NOTICE_SITE: "a notice of backpressure"}, known.components)
+    everywhere = {
+        NOTICE_SITE: "a notice of backpressure",
+        RECEIPT_SITE: "a receipt",
+        RECEIPT_WANTED_SITE: "asks for a receipt",
+    }
+    return Names({**known.sites, **everywhere}, known.components)
 
 
 # --- shown ------------------------------------------------------------------------------------------------------------

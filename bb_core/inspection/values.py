@@ -10,6 +10,8 @@ import numpy as np
 from bb_core.ids import PeerId
 from bb_core.values import Composite, Record, RequestId, Trigger
 from bb_core.wire.address import Address
+from bb_core.wire.chunks import Chunk
+from bb_core.wire.wire_types import find
 
 MOST: Final = 8
 """Items and elements that are shown of a value."""
@@ -36,6 +38,12 @@ def brief(value: Any) -> str:
         return f"Record({_listed((f'{printable(k)}={brief(v)}' for k, v in value.items()), len(value))})"
     if isinstance(value, tuple):  # lists of peers and addresses, and Composites
         return f"{type(value).__name__}({_listed(map(brief, value), len(value))})"
+    if isinstance(value, Chunk):
+        known = find(value.type_hash)
+        name = known.name if known else "a value of no known wire type"
+        size = memoryview(value.data).nbytes
+        where = f"bytes {value.offset} to {value.offset + size} of {value.total}"
+        return f"chunk {value.index + 1} of {value.count}: {where} of {name}"
     if isinstance(value, RequestId):
         return f"request {int(value)}"
     if isinstance(value, PeerId | Address):

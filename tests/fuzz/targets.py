@@ -15,6 +15,7 @@ from bb_core.inspection.envelopes import read_envelope
 from bb_core.inspection.values import tell_value
 from bb_core.values import Composite, Record
 from bb_core.wire.address import Address, AddressList, parse_site_suffix
+from bb_core.wire.chunks import Chunk
 from bb_core.wire.codec import Envelope, decode, encode
 from bb_core.wire.limits import WireLimits
 from bb_core.wire.payloads import decode_value, encode_value
@@ -132,9 +133,15 @@ def _refuses(read: Callable[[bytes], Any], data: bytes) -> None:
 # --- payloads ---------------------------------------------------------------------------------------------------------
 
 
+_LATER: Final = {"bb.chunk"}
+
+
 def kinds() -> list[WireType]:
-    """Return the wire types in the order of their names: the first byte of an input of `payload` chooses one."""
-    return sorted(WIRE_TYPES.values(), key=lambda kind: kind.name)
+    """Return the wire types in the order of their names: the first byte of an input of `payload` chooses one.
+
+    One that was added later stands at the end, so that the inputs of before mean what they did.
+    """
+    return sorted(WIRE_TYPES.values(), key=lambda kind: (kind.name in _LATER, kind.name))
 
 
 _KINDS: Final = kinds()
@@ -166,6 +173,8 @@ def held(value: Any) -> int:
     """Bytes of content that a value holds, nested ones included."""
     if isinstance(value, np.ndarray):
         return int(value.nbytes)
+    if isinstance(value, Chunk):
+        return 48 + len(value.data)
     if isinstance(value, bytes | str):
         return len(value)
     if isinstance(value, Record):
@@ -183,6 +192,8 @@ def same(left: Any, right: Any) -> bool:
         return len(left) == len(right) and all(map(same, left, right))
     if isinstance(left, Record) and isinstance(right, Record):
         return list(left) == list(right) and all(same(left[name], right[name]) for name in left)
+    if isinstance(left, Chunk) and isinstance(right, Chunk):
+        return oracle.shown(left) == oracle.shown(right)
     if isinstance(left, float) and isinstance(right, float):
         return np.float64(left).tobytes() == np.float64(right).tobytes()
     return type(left) is type(right) and bool(left == right)

@@ -12,7 +12,16 @@ from typing import Any
 
 from tests.oracles.codec import BYTES, FIXED64, NUMBER, U64, fields
 
-ITEM_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 14: 8, 15: 16}
+ITEM_BYTES = {
+    1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 14: 8, 15: 16, 16: 2, 17: 1, 18: 1,
+    19: 1, 20: 1, 24: 1,
+}  # fmt: skip
+ITEM_BITS = {21: 4, 22: 4, 23: 4, 25: 2, 26: 2, 27: 6, 28: 6}
+NARROW = {
+    "bfloat16": 16, "float8_e4m3fn": 17, "float8_e4m3fnuz": 18, "float8_e5m2": 19, "float8_e5m2fnuz": 20, "uint4": 21,
+    "int4": 22, "float4_e2m1fn": 23, "float8_e8m0fnu": 24, "uint2": 25, "int2": 26, "float6_e2m3fn": 27,
+    "float6_e3m2fn": 28,
+}  # fmt: skip
 BOOL = 9
 NUMPY = {
     "f4": 1, "u1": 2, "i1": 3, "u2": 4, "i2": 5, "i4": 6, "i8": 7, "b1": 9, "f2": 10, "f8": 11, "u4": 12, "u8": 13,
@@ -87,6 +96,8 @@ def _signed(value: int) -> int:
 
 
 def _array(element_type: int, dims: list[int], data: bytes | None) -> tuple[Any, ...]:
+    if element_type in ITEM_BITS and data is not None:
+        return _bits(element_type, dims, data)
     if element_type not in ITEM_BYTES or data is None or any(dim < 0 for dim in dims):
         raise ValueError("tensor")
     size = ITEM_BYTES[element_type]
@@ -95,6 +106,36 @@ def _array(element_type: int, dims: list[int], data: bytes | None) -> tuple[Any,
     if element_type == BOOL and any(byte > 1 for byte in data):
         raise ValueError("bool")
     return "tensor", element_type, tuple(dims), data
+
+
+def _bits(element_type: int, dims: list[int], data: bytes) -> tuple[Any, ...]:
+    """Elements that share bytes: each as a byte of its own."""
+    bits, count = ITEM_BITS[element_type], prod(dims)
+    if (
+        any(dim < 0 for dim in dims)
+        or prod(dim for dim in dims if dim) >= 1 << 63
+        or len(data) != -(-count * bits // 8)
+    ):
+        raise ValueError("size")
+    whole = int.from_bytes(data, "little")
+    return "tensor", element_type, tuple(dims), bytes(whole >> bits * i & (1 << bits) - 1 for i in range(count))
+
+
+# --- Chunks -----------------------------------------------------------------------------------------------------------
+
+
+def chunk(payload: bytes) -> tuple[Any, ...]:
+    """Read a chunk: ("chunk", index, count, offset, total, type hash, data)."""
+    numbers, data = [0] * 5, b""
+    for number, wire, value in fields(payload):
+        if wire == NUMBER and 1 <= number <= 5:
+            numbers[number - 1] = value
+        elif (number, wire) == (6, BYTES):
+            data = value
+    index, count, offset, total, _ = numbers
+    if index >= count or count > 65_536 or offset + len(data) > total:
+        raise ValueError("chunk")
+    return "chunk", *numbers, data
 
 
 # --- Records ----------------------------------------------------------------------------------------------------------
@@ -268,6 +309,7 @@ COMPOSITE = fnv1a64(f"{VALUES}CompositeValue")
 READERS: dict[int, Callable[[bytes], tuple[Any, ...]]] = {
     fnv1a64("bb.tensor"): tensor,
     fnv1a64("bb.record"): record,
+    fnv1a64("bb.chunk"): chunk,
     **{
         fnv1a64(name): lambda payload, read=read: _all(payload, read)  # type: ignore[misc]
         for name, read in {
@@ -358,10 +400,17 @@ def shown(value: Any) -> tuple[Any, ...]:
     from bb_core.ids import PeerId
     from bb_core.values import Composite, PeerList, Record, RequestId, Trigger
     from bb_core.wire.address import Address, AddressList
+    from bb_core.wire.chunks import Chunk
 
     match value:
+        case np.ndarray() if value.dtype.name in NARROW:
+            elem = NARROW[value.dtype.name]
+            data = value.view(np.uint8) & (1 << ITEM_BITS[elem]) - 1 if elem in ITEM_BITS else value
+            return "tensor", elem, value.shape, data.tobytes()
         case np.ndarray():
             return "tensor", NUMPY[f"{value.dtype.kind}{value.dtype.itemsize}"], value.shape, value.tobytes()
+        case Chunk():
+            return "chunk", value.index, value.count, value.offset, value.total, value.type_hash, bytes(value.data)
         case Record():
             return "record", {name: _shown_field(value[name]) for name in value}
         case Trigger():

@@ -19,8 +19,9 @@ from bb_core.inspection import envelopes
 from bb_core.steps import SendEnvelope
 from bb_core.values import Composite
 from bb_core.wire.address import Address, site_suffix
+from bb_core.wire.chunks import RECEIPT_SITE, RECEIPT_WANTED_SITE, Chunk, Receipt, write_receipt
 from bb_core.wire.codec import EdgeRttReport, Envelope, Fill, encode
-from bb_core.wire.payloads import encode_value
+from bb_core.wire.payloads import TENSOR, encode_value
 from tests.golden.load import envelopes as golden
 from tests.oracles import schema
 from tests.support import AVERAGING, Averaging, peer
@@ -301,3 +302,14 @@ def test_misuse_is_named(there: Path, arguments: tuple[str, ...], kind: type[Exc
 def test_fields_are_called_as_in_the_schema(message: str, table: Any) -> None:
     fields = schema.messages()[message].DESCRIPTOR.fields
     assert {(f.number, f.name) for f in fields} == {(number, name) for (number, _), (name, _) in table.items()}
+
+
+def test_chunks_and_receipts_are_told_as_what_they_are(there: Path) -> None:
+    part = fill(Chunk(1, 3, 4, 10, TENSOR.type_hash, b"1234"))
+    receipt = fill(write_receipt(Receipt(1, 42, 17, 1)), site_suffix(RECEIPT_SITE))
+    wish = fill(bb.TRIGGER, site_suffix(RECEIPT_WANTED_SITE))
+    (there / "parts.bin").write_bytes(encode(Envelope(fills=(wish, part, receipt), kind=1, request=42)))
+    told = bb_command("parts.bin").output
+    assert "asks for a receipt" in told
+    assert "chunk 2 of 3: bytes 4 to 8 of 10 of bb.tensor" in told
+    assert ", a receipt" in told

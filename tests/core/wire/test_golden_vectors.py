@@ -133,7 +133,7 @@ def test_values_are_read_as_the_page_of_the_wire_says(name: str) -> None:
 
 def test_every_carrier_is_there() -> None:
     found = [each.type_hash for each in decode(GOLDEN["carriers"]).fills]
-    ours = {oracle.fnv1a64("bb.tensor"), oracle.fnv1a64("bb.record")}
+    ours = {oracle.fnv1a64(name) for name in ("bb.tensor", "bb.record", "bb.chunk")}
     assert sorted(found) == sorted((oracle.READERS.keys() | {oracle.COMPOSITE}) - ours)
 
 
