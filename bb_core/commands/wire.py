@@ -89,7 +89,7 @@ def _names(artefact: str | None) -> Names:
         if not isinstance(loaded.program, onnx.ModelProto) or not loaded.is_compiled:
             raise LoadError(f"{artefact} is not compiled", hint=f"bb compile {artefact} makes an artefact of it")
         known = Names.of(read_program(loaded.program))
-    everywhere = {
+    everywhere: dict[int, str] = {
         NOTICE_SITE: "a notice of backpressure",
         RECEIPT_SITE: "a receipt",
         RECEIPT_WANTED_SITE: "asks for a receipt",
