@@ -624,6 +624,12 @@ class SnapshotUnsupported(RoleError):
     code = "BB-P011"
 
 
+class NotConforming(RoleError, AssertionError):
+    """A Concrete breaks promises of its Role, as the conformance kit has found; the message lists them, with what is promised."""
+
+    code = "BB-P020"
+
+
 class DeadlinePassed(RoleError, TimeoutError):
     """An op that answers later did not do so by its deadline."""
 

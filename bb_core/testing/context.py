@@ -1,0 +1,152 @@
+"""`FakeContext`: what a Concrete's method is given, without a Node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bb_core.errors import DeadlinePassed, RoleError, did_you_mean
+from bb_core.ids import ExecId, PeerId
+from bb_core.testing.clock import FakeClock
+
+
+class FakeLater:
+    """A promised answer that a test can look at.
+
+    Attributes:
+        outputs: What it was completed with.
+        error: What it was failed with, or `DeadlinePassed`.
+        is_cancelled: Nobody waits for it any more.
+    """
+
+    def __init__(self, on_cancel: Callable[[], None] | None, missing: Callable[[], Iterable[PeerId]] | None) -> None:
+        self.is_open = True
+        self.is_cancelled = False
+        self.outputs: tuple[Any, ...] | None = None
+        self.error: BaseException | None = None
+        self.missing = missing
+        self.answers = 0
+        """How often it was completed or failed; all but the first are ignored."""
+        self._on_cancel = on_cancel
+
+    def complete(self, *outputs: Any) -> None:
+        """Give the op's outputs."""
+        self.answers += 1
+        if self.is_open:
+            self.is_open, self.outputs = False, outputs
+
+    def fail(self, error: BaseException) -> None:
+        """End the op."""
+        self.answers += 1
+        if self.is_open:
+            self.is_open, self.error = False, error
+
+    def cancel(self) -> None:
+        """Stop waiting for it, as a Node does when its host cancels the Frame."""
+        if self.is_open:
+            self.is_open, self.is_cancelled = False, True
+            self.told()
+
+    def told(self) -> None:
+        """Tell whoever works on the answer that nobody waits for it."""
+        if self._on_cancel is not None:
+            self._on_cancel()
+
+
+class FakeContext:
+    """A `bb.Context` whose fields a test sets: `ctx.source`, `ctx.request`, `ctx.requests`, `ctx.is_response`.
+
+    Args:
+        seed: Of `rng`.
+        peers: How many peers the address book has, of the ids 1 and up (this Node is 0), or their ids.
+        dependencies: What `dependency` returns, by slot name.
+        clock: The time; deadlines of Laters come when it advances.
+
+    Attributes:
+        laters: All that `later` has made.
+        closed: The requests that `close` was given.
+        published: The events that were published.
+        asked_for: The slots that `dependency` was asked for.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        peers: int | Sequence[PeerId] = 0,
+        dependencies: Mapping[str, Any] | None = None,
+        clock: FakeClock | None = None,
+    ) -> None:
+        self.clock = clock or FakeClock()
+        self.peer_id = PeerId.from_int(0)
+        self.source = self.peer_id
+        self.request = 0
+        self.deadline: int | None = None
+        self.is_response = False
+        self.requests: Sequence[int] = ()
+        self.exec_id = ExecId(1)
+        self.slot = "slot"
+        self.rng: np.random.Generator = np.random.Generator(np.random.Philox(seed))
+        self.laters: list[FakeLater] = []
+        self.closed: list[int] = []
+        self.published: list[str] = []
+        self.asked_for: list[str] = []
+        self._peers = [PeerId.from_int(n) for n in range(1, peers + 1)] if isinstance(peers, int) else list(peers)
+        self._dependencies = dict(dependencies or {})
+        self.close = self.closed.extend
+        """Close requests. It does not hold this context, so that a Concrete may keep it for `on_cancel`."""
+
+    @property
+    def now(self) -> int:
+        """The clock's time."""
+        return self.clock.now
+
+    def dependency(self, slot: str) -> Any:
+        """Return what was given for a slot."""
+        self.asked_for.append(slot)
+        if slot not in self._dependencies:
+            raise RoleError(
+                f"the dependency {slot!r} is asked for, which the Concrete does not declare",
+                hint=f"decorate the class: @bb.depends(...={slot!r}); {did_you_mean(slot, self._dependencies)}",
+            )
+        return self._dependencies[slot]
+
+    def peers(self, peer_class: str | None = None) -> Sequence[PeerId]:
+        """Return the peers, in order of id, never this Node."""
+        return tuple(sorted(p for p in self._peers if p != self.peer_id))
+
+    def publish(self, kind: str) -> None:
+        """Note an event."""
+        self.published.append(kind)
+
+    def later(
+        self,
+        deadline: int | None = None,
+        on_deadline: Callable[[Any], None] | None = None,
+        missing: Callable[[], Iterable[PeerId]] | None = None,
+        on_cancel: Callable[[], None] | None = None,
+    ) -> FakeLater:
+        """Promise an answer; the deadline comes when the clock advances."""
+        later = FakeLater(on_cancel, missing)
+        self.laters.append(later)
+        if deadline is not None:
+            again = type(self).like(self)
+            self.clock.at(self.clock.now + deadline, lambda: _pass(later, on_deadline, again))
+        return later
+
+    def like(self) -> FakeContext:
+        """Return another context of the same fields, as the Node gives it to a deadline."""
+        other = object.__new__(FakeContext)
+        other.__dict__.update(self.__dict__)
+        return other
+
+
+def _pass(later: FakeLater, on_deadline: Callable[[Any], None] | None, ctx: FakeContext) -> None:
+    if not later.is_open:
+        return
+    if on_deadline is not None:
+        on_deadline(ctx)
+    if later.is_open:
+        later.fail(DeadlinePassed("an op did not answer by its deadline"))
+        later.told()

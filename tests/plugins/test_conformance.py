@@ -1,0 +1,44 @@
+"""Every first-party Concrete keeps the promises of its Role, by the kit that strangers use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bb_core as bb
+from bb_core.plugins import installed_plugins
+from bb_core.testing.kit import BoundCheck, checks_of
+
+RANDOM = np.random.Generator(np.random.Philox(0))
+EXAMPLES = {"inputs": RANDOM.standard_normal((20, 3), np.float32), "labels": RANDOM.integers(0, 3, 20)}
+
+SUBJECTS: dict[str, dict[str, Any]] = {
+    "bytesandbrains.ArrayDataSource": {
+        "make": bb.use("bytesandbrains.ArrayDataSource", **EXAMPLES, batch_size=6),
+        "traits": {"portable_config": False},
+    },
+    "bytesandbrains.FedAvgM": {"make": bb.use("bytesandbrains.FedAvgM", momentum=0.5)},
+    "bytesandbrains.MLP": {
+        "make": bb.use("bytesandbrains.MLP", layers=(4, 8, 3), momentum=0.5),
+        "traits": {"example_shape": (4,), "classes": 3},
+    },
+}
+"""What needs more than its name; all others are checked as they are without configuration."""
+
+
+def bound() -> list[Any]:
+    """The checks of every Concrete that the first-party plugins register."""
+    found = []
+    for entry in installed_plugins().registry:
+        if entry.target.startswith("bb_plugins."):
+            options = {"make": entry.name, **SUBJECTS.get(entry.name, {})}
+            name = entry.name.removeprefix("bytesandbrains.")
+            found += [pytest.param(c, id=f"{name}-{c.name}") for c in checks_of(options.pop("make"), **options)]
+    return found
+
+
+@pytest.mark.parametrize("check", bound())
+def test_conformance(check: BoundCheck) -> None:
+    check()
