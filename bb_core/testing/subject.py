@@ -104,9 +104,9 @@ class Stage:
         return self.call(Call(method, inputs, keywords), seed)
 
     def call(self, call: Call, seed: int | None = None) -> Any:
-        """Call an op and return its outputs; a Later is waited for."""
-        result = self.start(call, self.context(call, seed))
-        return self.settle(result)
+        """Call an op, with copies of the inputs, and return copies of its outputs; a Later is waited for."""
+        result = self.start(_with(call, tuple(map(copied, call.inputs))), self.context(call, seed))
+        return copied(self.settle(result))
 
     def settle(self, result: Any) -> Any:
         """Return the outputs of what an op returned: time passes until a Later is answered."""
@@ -227,6 +227,7 @@ class Subject:
             if after is not None:
                 after(stage, outcome)
             outcome.ctx = ctx = None  # type: ignore[assignment]  # a Context is for one Call
+            outcome.outputs = copied(outputs)
             outcomes.append(outcome)
             sent = copied(outputs)
 

@@ -158,4 +158,4 @@ class ProtocolTraits(Traits):
     peers: Mapping[str, int] = field(default_factory=lambda: {"": 2})
     """How many Nodes of each class."""
     agreed: Callable[[list[Any]], bool] = lambda concretes: True
-    """Whether the Concretes of all Nodes have come to agree."""
+    """Given the Concretes of all Nodes that have the slot: whether they have come to agree."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from bb_core import types as t
+from bb_core.errors import UnknownModule
 from bb_core.ids import PeerId
 from bb_core.ops.spec import REQUIRED, Attribute, OpSpec
 from bb_core.testing.checks import checks, expect
@@ -37,9 +39,8 @@ def example_of(type_: t.Type) -> Any:
         raise Skip(f"the kit knows no value of the type {type_}; give it: traits={{'inputs': {{method: (value,)}}}}")
     from onnx import helper
 
-    shape = tuple(d if isinstance(d, int) else 3 for d in (3,) if type_.shape is None) or tuple(
-        d if isinstance(d, int) else 3 for d in type_.shape or ()
-    )
+    dims = (3,) if type_.shape is None else type_.shape
+    shape = tuple(d if isinstance(d, int) else 3 for d in dims)
     return np.ones(shape, helper.tensor_dtype_to_np_dtype(type_.elem))
 
 
@@ -86,7 +87,10 @@ def nodes_agree_in_spite_of_loss(subject: Subject) -> None:
     target, inputs = traits.start or (module.name, {})
     loopback.invoke(next(iter(loopback.nodes)), target, inputs)
     loopback.run_until_quiet(100_000)
-    concretes = [node.component(traits.slot) for node in loopback.nodes.values()]
+    concretes = []
+    for node in loopback.nodes.values():
+        with suppress(UnknownModule):  # a class of peers may have no part in it
+            concretes.append(node.component(traits.slot))
     expect(traits.agreed(concretes), "the Nodes have not come to agree")
 
 
