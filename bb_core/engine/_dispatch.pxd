@@ -90,6 +90,7 @@ cdef class Frame:
     cdef readonly int64_t assembled    # the same of the budget for values that come in chunks
     cdef Holder holder                 # the peer whose Envelope it holds, or None
     cdef public list requests          # open requests, or None
+    cdef public list outgoing          # answers that go out when nothing in it is ready, or None
     cdef public object on_end          # called without arguments when the Frame has ended
     cdef public dict generators        # or None
     cdef public list gated             # ops that wait for a bootstrap, or None

@@ -100,6 +100,7 @@ class Frame:
     charge: int
     assembled: int
     requests: list[int] | None
+    outgoing: list[Any] | None
     generators: dict[str, Any] | None
     gated: list[int] | None
     on_end: Callable[[], None] | None

@@ -532,6 +532,8 @@ cdef class Dispatcher:
                 self._dispatch(frame, op, handler)
             lane.frames.popleft()
             frame.queued = False
+            if frame.outgoing is not None:
+                self.services.send_out(frame)
             if not frame.blocked and not frame.ended:
                 self._settle(frame)
         return done
@@ -573,7 +575,7 @@ cdef class Dispatcher:
         if frame.ended:
             return
         frame.head = frame.tail
-        frame.gated = None
+        frame.gated = frame.outgoing = None
         frame.waiting = frame.on_network = 0
         if frame.blocked:
             frame.blocked = False

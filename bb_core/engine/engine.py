@@ -28,6 +28,7 @@ from bb_core.engine.rates import Rates
 from bb_core.engine.receiving import Inbound
 from bb_core.engine.requests import RESPONSE, Requests
 from bb_core.engine.rtt import RoundTrips
+from bb_core.engine.sending import send_out
 from bb_core.engine.services import Services
 from bb_core.engine.timers import Timer, Timers
 from bb_core.errors import QuorumNotReached
@@ -298,6 +299,11 @@ class Engine:
                 frame.write_late(value, TRIGGER)
         self.forsake(frame, op)
         self.bootstraps.failed(frame)
+
+    def send_out(self, frame: Frame) -> None:
+        """Send the answers of a Frame in which nothing is ready, those to one peer in one Envelope."""
+        held, frame.outgoing = frame.outgoing, None
+        send_out(self, held or ())
 
     def forsake(self, frame: Frame, op: int) -> None:
         """Say of the ops that never run, since one has ended without outputs, that they are over: others may wait."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,13 +26,22 @@ if TYPE_CHECKING:
     from bb_core.engine.receiving import Inbound
 
 
-class _Label(NamedTuple):
+class Label(NamedTuple):
     """What stands on all Envelopes of one Send."""
 
     kind: int
     request: int
     left: int
     """Nanoseconds for which an answer is worth something; 0 when that is not known."""
+
+
+class Held(NamedTuple):
+    """An answer that has not gone out yet."""
+
+    peers: tuple[PeerId, ...]
+    fills: tuple[Fill, ...]
+    label: Label
+    delivery: int
 
 
 _p2p_address = lru_cache(maxsize=4096)(p2p_address)
@@ -64,9 +73,11 @@ def bind_send(engine: Engine, info: OpInfo) -> Callable[..., RequestId]:
         else:
             number = engine.requests.open(peers, ctx.frame, engine.now, confirmed or delivery, info.title).number
             kind = REQUEST
-        label = _Label(kind, number, left)
+        label = Label(kind, number, left)
         if confirmed or in_chunks:
             _deliver(engine, peers, fills, label, confirmed or delivery, ctx.frame.exec_id, in_chunks)
+        elif kind == RESPONSE:  # another answer to the same request may follow in this Frame
+            ctx.frame.outgoing = [*(ctx.frame.outgoing or ()), Held(peers, fills, label, delivery)]
         else:
             _emit(engine, peers, fills, label, delivery)
         return RequestId(number)
@@ -104,7 +115,7 @@ def _admitted(engine: Engine, peers: tuple[PeerId, ...], gates: frozenset[str]) 
     return kept
 
 
-def _emit(engine: Engine, peers: tuple[PeerId, ...], fills: tuple[Fill, ...], label: _Label, delivery: int) -> None:
+def _emit(engine: Engine, peers: tuple[PeerId, ...], fills: tuple[Fill, ...], label: Label, delivery: int) -> None:
     book, now = engine.address_book, engine.now
     destination = (book.addresses(peers[0], now) or (_p2p_address(peers[0]),)) if len(peers) == 1 else ()
     data = _envelope(engine, destination, fills, label)
@@ -113,6 +124,27 @@ def _emit(engine: Engine, peers: tuple[PeerId, ...], fills: tuple[Fill, ...], la
         addresses = book.addresses(peer, now)
         step = engine.outbox.add(Handed(peer, request, addresses[0] if addresses else b""))
         engine.steps.append(SendEnvelope(step, peer, addresses, data, until))
+
+
+def send_out(engine: Engine, held: Sequence[Held]) -> None:
+    """Send answers, in the order in which they were given; those to the same peers in one Envelope if it takes them."""
+    groups: list[Held] = []
+    for one in held:
+        for i, group in enumerate(groups):
+            fills = (*group.fills, *one.fills)
+            if (group.peers, group.label.request) == (one.peers, one.label.request) and _fit(engine, fills):
+                groups[i] = Held(group.peers, fills, group.label, min(group.delivery, one.delivery))
+                break
+        else:
+            groups.append(one)
+    for group in groups:
+        _emit(engine, group.peers, group.fills, group.label, group.delivery)
+
+
+def _fit(engine: Engine, fills: tuple[Fill, ...]) -> bool:
+    """Whether one Envelope takes so much."""
+    size = sum(payload_size(fill.payload) for fill in fills)
+    return len(fills) <= engine.limits.fills and size + OVERHEAD <= engine.limits.total_bytes
 
 
 def _is_large(engine: Engine, fills: tuple[Fill, ...]) -> bool:
@@ -137,7 +169,7 @@ def _deliver(
     engine: Engine,
     peers: tuple[PeerId, ...],
     fills: tuple[Fill, ...],
-    label: _Label,
+    label: Label,
     wait: int,
     frame: int,
     in_chunks: bool,
@@ -157,10 +189,10 @@ def _deliver(
 def send_notice(engine: Engine, peer: PeerId, wait: int, cause: Cause) -> None:
     """Ask a peer to send nothing for so many nanoseconds; no gate and no request has to do with it."""
     fill = _fill(engine, site_suffix(NOTICE_SITE), write_notice(wait, cause))
-    _emit(engine, (peer,), (fill,), _Label(REQUEST, 0, 0), wait)
+    _emit(engine, (peer,), (fill,), Label(REQUEST, 0, 0), wait)
 
 
-def _envelope(engine: Engine, destination: tuple[bytes, ...], fills: tuple[Fill, ...], label: _Label) -> bytes:
+def _envelope(engine: Engine, destination: tuple[bytes, ...], fills: tuple[Fill, ...], label: Label) -> bytes:
     return encode(
         Envelope(
             dest_peer_addresses=destination,
