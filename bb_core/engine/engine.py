@@ -24,6 +24,7 @@ from bb_core.engine.laters import Laters
 from bb_core.engine.outbox import Outbox
 from bb_core.engine.phi import FailureDetector, Health
 from bb_core.engine.program import Export, FunctionProgram, Program, Source
+from bb_core.engine.rates import Rates
 from bb_core.engine.receiving import Inbound
 from bb_core.engine.requests import RESPONSE, Requests
 from bb_core.engine.rtt import RoundTrips
@@ -82,6 +83,7 @@ class Engine:
         self.health = FailureDetector()
         self.round_trips = RoundTrips()
         self.overload = Overload()
+        self.rates = Rates()
         self.requests = Requests(peer_id, incarnation, self.timers, self.health)
         self.seen = Seen()
         self.services = Services()
@@ -209,9 +211,7 @@ class Engine:
         frame = self._begin(target, function.entries[edge], self.next_exec(), inbound, origin, values, items)
         if frame is None:
             return False
-        frame.charge, frame.assembled = charge, assembled
-        self.dispatcher.charged += charge
-        self.dispatcher.assembled += assembled
+        self.dispatcher.hold(frame, inbound.source, charge, assembled)
         return True
 
     def _begin(

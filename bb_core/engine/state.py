@@ -88,6 +88,7 @@ def revive(engine: Engine, state: State, incarnation: int | None) -> None:
 
 _SERVICES = (
     "address_book", "governor", "seen", "services", "gatherings", "outbox", "health", "round_trips", "overload",
+    "rates",
 )  # fmt: skip
 
 
