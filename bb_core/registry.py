@@ -14,6 +14,7 @@ import msgspec
 from bb_core.errors import DuplicateRegistration, InvalidConcrete, PluginLoadError, UnknownConcrete, did_you_mean
 from bb_core.ops.spec import OpSpec
 from bb_core.roles.contract import Role, roles_of, specs_of
+from bb_core.roles.protocol import inbound_of
 from bb_core.types import ANY, Type, declare
 from bb_core.wire.wire_types import register
 
@@ -79,6 +80,7 @@ def check_class(cls: type) -> None:
     for role in roles:
         for method_name in specs_of(role):
             _check_method(cls, role, method_name)
+    inbound_of(cls)
 
 
 def _check_method(cls: type, role: type[Role], method_name: str) -> None:

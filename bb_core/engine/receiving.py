@@ -3,7 +3,7 @@
 What a peer sends has to pass, in this order: the peer's standing, the wire limits and the form of the Envelope, the
 sender that it names and the request that it answers; then each fill for itself: the table of exported sites, the gates
 of its edge, the declared type, the room for a value in chunks; and only then are its bytes read. One fill's refusal
-leaves the others alone.
+leaves the others alone. A fill that names no site calls an op of a component: see `control`.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class Inbound:
     source: PeerId
     kind: int
     request: int
+    deadline: int = 0
+    """Time in nanoseconds until which its sender has use for an answer; 0: it does not say."""
 
 
 class _Arrival:
@@ -86,9 +88,11 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
         return
     if envelope.src_peer_addresses:
         engine.address_book.learn(source, envelope.src_peer_addresses, Origin.CLAIMED, engine.now)
-    inbound = Inbound(source, envelope.kind, envelope.request)
+    left = envelope.remaining_deadline_ns
+    inbound = Inbound(source, envelope.kind, envelope.request, min(engine.now + left, _FOREVER) if left else 0)
     engine.heard(source, envelope.kind, envelope.request)
     is_confirmed = envelope.fills[0].dest_suffix == _RECEIPT_WANTED
+    charge = len(data)  # the first Frame holds the bytes; the others end at about the same time
     arrived: dict[tuple[str, str], _Arrival] = {}
     for index, fill in enumerate(envelope.fills):
         arrival = None
@@ -98,16 +102,19 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
                 special(engine, fill, source)
                 continue
             export = _export(engine, fill)
+            if export is None:
+                if engine.control.take(fill, inbound, charge):
+                    charge = 0
+                continue
             arrival = arrived.setdefault((export.function, export.edge), _Arrival(index, export, source))
             _take(engine, fill, export, inbound, arrival, is_confirmed)
         except RemoteError as error:
             if arrival is not None:
                 arrival.is_failed = True
             engine.steps.append(FillRejected(source, index, error))
-    charge = len(data)
     for arrival in arrived.values():
         if _begin(engine, arrival, inbound, charge, is_confirmed):
-            charge = 0  # the first Frame holds the bytes; the others end at about the same time
+            charge = 0
 
 
 # --- an Envelope ------------------------------------------------------------------------------------------------------
@@ -181,12 +188,15 @@ def _take(engine: Engine, fill: Fill, export: Export, inbound: Inbound, arrival:
         arrival.keys.append(key)
 
 
-def _export(engine: Engine, fill: Fill) -> Export:
+def _export(engine: Engine, fill: Fill) -> Export | None:
+    """Return the export of the site that a fill names; None when it names no site: then it may call a component."""
     try:
         site = parse_site_suffix(fill.dest_suffix)
     except AddressError as error:
         raise NotExported(f"a fill's destination is not a site: {error.message}") from error
-    export = None if site is None else engine.exports.get(site)
+    if site is None:
+        return None
+    export = engine.exports.get(site)
     if export is None:
         raise NotExported("a fill names a site that this Node does not export", site=site)
     return export
@@ -279,6 +289,7 @@ def _nothing(engine: Engine, fill: Fill, source: PeerId) -> None:
     """A wish for a receipt: it was seen already."""
 
 
+_FOREVER: Final = (1 << 63) - 1
 _RECEIPT_WANTED: Final = site_suffix(RECEIPT_WANTED_SITE)
 _SPECIAL: Final[dict[bytes, Callable[[Engine, Fill, PeerId], None]]] = {
     site_suffix(NOTICE_SITE): _take_notice,

@@ -67,8 +67,10 @@ def revive(engine: Engine, state: State, incarnation: int | None) -> None:
         if kind == "later":
             laters[key[0], key[1]] = timer  # set again with its op
             continue
-        if kind == "interval":
+        if kind in ("interval", "component"):
             timer.key = tuple(key)
+            if kind == "component":
+                engine.alarms.load(timer)
         elif kind in numbered:
             numbered[kind][key] = timer
         engine.timers.put(timer)
@@ -120,7 +122,7 @@ def _frame(engine: Engine, frame: Frame) -> State:
         "id": frame.exec_id,
         "function": frame.table.name,
         "plan": frame.plan.name,
-        "inbound": None if inbound is None else [inbound.source.raw, inbound.kind, inbound.request],
+        "inbound": inbound and [inbound.source.raw, inbound.kind, inbound.request, inbound.deadline],
         "origin": list(frame.origin),
         "requests": list(frame.requests or ()),
         "generators": {key: _generator(engine, frame, drawn) for key, drawn in (frame.generators or {}).items()},
@@ -132,8 +134,8 @@ def _revive_frame(engine: Engine, one: State) -> Frame:
     function, lane = engine.functions[one["function"]]
     inbound = None
     if one["inbound"] is not None:
-        source, kind, request = one["inbound"]
-        inbound = Inbound(PeerId(source), kind, request)
+        source, *numbers = one["inbound"]
+        inbound = Inbound(PeerId(source), *numbers)
     plan = _plan(function, one["plan"])
     frame = engine.dispatcher.revive(lane, plan, ExecId(one["id"]), inbound, tuple(one["origin"]), one["state"])
     digest = origin_digest(*frame.origin)

@@ -108,6 +108,7 @@ def _engine(
     )
     for target in targets:
         engine.install(target)
+    engine.control.expose()
     return engine
 
 
