@@ -4,7 +4,7 @@ from bb_core.roles.aggregator import Aggregator, Contribution
 from bb_core.roles.backend import Backend
 from bb_core.roles.codec import Codec
 from bb_core.roles.context import Book, Context, Later, State
-from bb_core.roles.contract import Count, Duration, Role, op
+from bb_core.roles.contract import Count, Duration, Role, abstract, op
 from bb_core.roles.data_source import DataSource
 from bb_core.roles.index import Index
 from bb_core.roles.model import Model
@@ -33,6 +33,7 @@ __all__ = [
     "Protocol",
     "Role",
     "State",
+    "abstract",
     "inbound",
     "op",
 ]

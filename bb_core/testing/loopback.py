@@ -102,6 +102,15 @@ class Loopback:
             raise UsageError(f"a Node of the id {node.peer_id} is there already")
         self.nodes[node.peer_id] = node
 
+    def remove(self, peer: PeerId) -> Node:
+        """Take a Node away and return it; what is under way to it is lost. It, or a new one, may be added again."""
+        self._is_due.discard(peer)
+        self._busy.discard(peer)
+        self._begun.discard(peer)
+        self._wakeups.pop(peer, None)
+        self._due = deque(p for p in self._due if p != peer)
+        return self.nodes.pop(peer)
+
     def invoke(self, peer: PeerId, target: str, inputs: Mapping[str, Any]) -> ExecId:
         """Invoke a target on a Node, at the present time."""
         exec_id = self.nodes[peer].invoke(target, inputs, self.now)
@@ -196,8 +205,9 @@ class Loopback:
                     self._mark(peer)
                 continue
             self._in_flight -= 1
-            self.nodes[peer].receive(data, self.now, source=source)
-            self._mark(peer)
+            if peer in self.nodes:
+                self.nodes[peer].receive(data, self.now, source=source)
+                self._mark(peer)
 
     def _send(self, source: PeerId, step: SendEnvelope) -> None:
         self.envelopes += 1
