@@ -209,7 +209,7 @@ class Engine:
             assembled: Bytes of values that came in chunks, likewise.
         """
         function, _ = self.functions[target]
-        origin = (inbound.source.raw + bytes((inbound.kind,)), f"{target}/{edge}", inbound.request)
+        origin = (_asked_by(inbound), f"{target}/{edge}", inbound.request)
         frame = self._begin(target, function.entries[edge], self.next_exec(), inbound, origin, values, items)
         return frame is not None and self._charge(frame, charge, assembled)
 
@@ -226,7 +226,7 @@ class Engine:
         if inbound is None or not inbound.request:  # nothing tells one such message from another
             origin = self._origin(b"component" if inbound is None else inbound.source.raw, name)
         else:
-            origin = (inbound.source.raw + bytes((inbound.kind,)), name, inbound.request)
+            origin = (_asked_by(inbound), name, inbound.request)
         frame = self._begin(name, plan, self.next_exec(), inbound, origin, range(len(items)), items)
         return frame is not None and self._charge(frame, charge, 0)
 
@@ -343,6 +343,11 @@ class Engine:
             self.steps.append(QuorumMissed(target, info.slot, info.source, exec_id, received, cohort, blamed))
         else:
             self.steps.append(OpFailed(target, info.op_type, info.slot, info.role, info.source, exec_id, blamed))
+
+
+def _asked_by(inbound: Inbound) -> bytes:
+    """Name who has sent what began a Frame, and of which kind it was; a peer may send any number as that."""
+    return inbound.source.raw + bytes((inbound.kind & 0xFF,))
 
 
 _JUDGED: Final[Mapping[Health, type[PeerUp | PeerSuspect | PeerDown]]] = {

@@ -15,6 +15,7 @@ from bb_core.ids import PeerId, component_id
 from bb_core.node.replaying import replay
 from bb_core.steps import (
     AppEvent,
+    Deferred,
     Dropped,
     EnvelopeRejected,
     FillRejected,
@@ -28,7 +29,7 @@ from bb_core.testing import Loopback, Network
 from bb_core.wire.address import Address, op_suffix, site_suffix
 from bb_core.wire.codec import Envelope, Fill, decode, encode
 from bb_core.wire.payloads import encode_value
-from tests.support import peer
+from tests.support import AVERAGING, Averaging, Weight, peer
 
 SECOND = 10**9
 TALK = component_id("talk")
@@ -558,6 +559,124 @@ def test_what_cannot_be_called_is_refused_when_it_is_declared() -> None:
         (Wide, "32 bits"),
     ):
         assert part in declare(lambda wrong=wrong: wrong), wrong
+
+
+@bb.concrete("tests.Odd")
+class Odd(Chatter):
+    """Answers with what cannot travel."""
+
+    def shouted(self, ctx: bb.Context, text: bytes) -> Any:
+        return {"no": "wire type"}
+
+
+def test_an_answer_that_cannot_travel_is_a_step() -> None:
+    artefact = bb.Compiler().bind({"talk": Odd}).compile(Talking())
+    of = bb.install(peer(0), [], artefact, ["Talking"])
+    (step,) = given(of, call("Shout", kind=1, request=3))
+    assert isinstance(step, OpFailed)
+    assert (step.op, step.slot) == ("Reply", "talk")
+    assert of.is_idle
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2, 3, 255, 256, 2**31 - 1])
+@pytest.mark.parametrize("request_id", [0, 1, 2**64 - 1])
+@pytest.mark.parametrize("left", [0, 1, 2**64 - 1])
+def test_no_number_of_a_peer_raises(kind: int, request_id: int, left: int) -> None:
+    of = node()
+    given(of, call("Shout", kind=kind, request=request_id, remaining_deadline_ns=left), now=7)
+    given(of, call("Slow", kind=kind, request=request_id, remaining_deadline_ns=left), now=7)
+    node().restore(of.snapshot())
+
+
+@pytest.mark.parametrize("kind", [256, 2**31 - 1])
+def test_no_kind_of_a_peer_raises_at_a_site(kind: int) -> None:
+    artefact = bb.Compiler().bind(AVERAGING).compile(Averaging())
+    of = bb.install(peer(1), [], artefact, ["Averaging@client"])
+    (recv,) = [n for n in artefact.functions[1].node if n.op_type == "Recv"]
+    (site,) = next(a.ints for a in recv.attribute if a.name == "sites")
+    type_hash, payload, _ = encode_value(np.ones(1, np.float32))
+    fill = Fill(site_suffix(site % 2**64), payload, False, type_hash)
+    of.receive(encode(Envelope(fills=(fill,), kind=kind, request=1)), 0, source=peer(0))
+    assert [type(s) for s in of.poll(0).steps] == [SendEnvelope]
+
+
+def test_no_changed_byte_raises() -> None:
+    of = node()
+    data = call("Count", b"hello", kind=1, request=5, src_peer=peer(1).raw)
+    for at in range(len(data)):
+        for flipped in (0x01, 0x80, 0xFF):
+            changed = data[:at] + bytes([data[at] ^ flipped]) + data[at + 1 :]
+            given(of, changed)
+            given(of, data[:at])
+    assert of.is_idle
+
+
+# --- other Frames -----------------------------------------------------------------------------------------------------
+
+
+@bb.concrete("tests.Told")
+class Told(bb.roles.Protocol, Weight):
+    """A Model that peers may call."""
+
+    open: ClassVar[list[bb.Later]] = []
+
+    def __init__(self, config: Any) -> None:
+        Weight.__init__(self, config)
+
+    def params(self, ctx: bb.Context) -> Any:
+        self.open.append(ctx.later())
+        return self.open[-1]
+
+    @bb.roles.inbound("Add")
+    def add(self, ctx: bb.Context, what: bb.Tensor) -> None:
+        self.value += what
+
+
+class Holding(bb.Module):
+    """A Frame that holds its model while it computes."""
+
+    model = bb.ModelSlot()
+
+    def body(self, g: bb.Graph) -> None:
+        params = self.model.params(g, after=g.input("go", bb.types.TRIGGER))
+        g.output("after", self.model.apply_delta(g, params))
+
+
+class Preparing(Holding):
+    """Its bootstrap prepares the model."""
+
+    def bootstrap(self, g: bb.Graph) -> None:
+        self.model.load_parameters(g, g.input("start", bb.f32[1]))
+
+
+def test_a_call_waits_for_a_frame_that_holds_its_component() -> None:
+    artefact = bb.Compiler().bind({"model": Told}).compile(Holding())
+    of = bb.install(peer(0), [], artefact, ["Holding"])
+    of.invoke("Holding", {"go": bb.TRIGGER}, 0)
+    of.poll(0)
+    add = call("Add", np.ones(1, np.float32), component=component_id("model"))
+    assert given(of, add) == []
+    assert "which Frame 1 holds" in str(of.explain()[1])
+    assert of.component("model").value[0] == 0
+    other = bb.install(peer(0), [], artefact, ["Holding"])
+    other.restore(of.snapshot())
+    for later, one in zip(Told.open[-2:], (of, other), strict=True):
+        later.complete(np.full(1, 5, np.float32))
+        one.poll(1)
+        assert one.component("model").value[0] == 6
+        assert one.is_idle
+
+
+def test_a_call_waits_for_the_bootstrap_of_its_component() -> None:
+    artefact = bb.Compiler().bind({"model": Told}).compile(Preparing())
+    of = bb.install(peer(0), [], artefact, ["Preparing"])
+    (step,) = given(of, call("Add", np.ones(1, np.float32), component=component_id("model")))
+    assert isinstance(step, Deferred)
+    assert of.component("model").value[0] == 0
+    of.bootstrap("Preparing", {"start": np.full(1, 3, np.float32)}, 1)
+    of.poll(1)
+    assert of.component("model").value[0] == 4
+    assert of.is_idle
 
 
 # --- timers -----------------------------------------------------------------------------------------------------------
