@@ -129,15 +129,14 @@ class AddressBook:
         known.ranked = None
 
     def withdraw(self, peer: PeerId) -> None:
-        """Remove what the program has said and what was learnt of a peer; what the host has said stays."""
+        """Take back what the program has said of a peer; what the host says stays, and what was learnt for its time."""
         known = self._peers.get(peer)
         if known is None:
             return
-        if not known.is_hosted:
+        known.places = {raw: place for raw, place in known.places.items() if place.origin is not Origin.PROGRAM}
+        known.is_given, known.ranked = known.is_hosted, None
+        if not known.places and not known.is_given:
             self.forget(peer)
-            return
-        known.places = {raw: place for raw, place in known.places.items() if place.origin is Origin.HOST}
-        known.ranked = None
 
     def forget(self, peer: PeerId) -> None:
         """Remove a peer; an unknown one is no error."""

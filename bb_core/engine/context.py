@@ -40,7 +40,7 @@ class Book:
     def addresses(self, peer: PeerId) -> Sequence[bytes]:
         return self._engine.address_book.addresses(peer, self._engine.now)
 
-    def forget(self, peer: PeerId) -> None:
+    def withdraw(self, peer: PeerId) -> None:
         self._engine.address_book.withdraw(peer)
 
 

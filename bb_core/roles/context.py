@@ -38,8 +38,11 @@ class Book(Protocol):
     def addresses(self, peer: PeerId) -> Sequence[bytes]:
         """Return where a peer can be reached, the best first; empty when that is not known."""
 
-    def forget(self, peer: PeerId) -> None:
-        """Remove what was added or learnt of a peer; what the host has said of it stays."""
+    def withdraw(self, peer: PeerId) -> None:
+        """Take back what programs and components have added of a peer; a peer of which nothing else is known is gone.
+
+        What the host has said of it stays, and what was learnt of it for as long as that is believed.
+        """
 
 
 class Context(Protocol):

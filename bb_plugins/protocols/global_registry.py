@@ -133,7 +133,7 @@ class GlobalRegistryServer(GlobalRegistry, bb.roles.PeerSelector):
             if len(self._entries) >= self.config.most:
                 raise RoleError(f"{self.config.most} clients are there", hint="raise Config.most")
         if known is None or known.addresses != addresses:
-            ctx.book.forget(ctx.source)
+            ctx.book.withdraw(ctx.source)
             ctx.book.add(ctx.source, addresses)
         self._entries[ctx.source] = _Entry(ctx.now + self.config.ttl_ns, addresses)
 
@@ -141,7 +141,7 @@ class GlobalRegistryServer(GlobalRegistry, bb.roles.PeerSelector):
         """Drop the dead."""
         for peer in [p for p, entry in self._entries.items() if entry.expires <= ctx.now]:
             del self._entries[peer]
-            ctx.book.forget(peer)
+            ctx.book.withdraw(peer)
 
     def _live(self, ctx: bb.Context) -> list[bb.PeerId]:
         """Who is there and not refused, in order of id."""
@@ -276,11 +276,11 @@ class GlobalRegistryClient(GlobalRegistry):
 
     def _announce(self, ctx: bb.Context) -> None:
         assert self._server is not None
+        wait = self.config.retry_ns << min(self._unanswered, 20)
+        ctx.after(min(wait, self._interval or MOST_TTL_NS // 3), _HEARTBEAT)
         message = Announce(ctx.peer_id, own_addresses(ctx.peer_id, tuple(ctx.addresses)))
         ctx.send(self._server, "Announce", message.to_bytes(), component=SERVER, deadline=self._ttl or None)
         self._announced = ctx.now
-        wait = self.config.retry_ns << min(self._unanswered, 20)
-        ctx.after(min(wait, self._interval or MOST_TTL_NS // 3), _HEARTBEAT)
         self._unanswered += 1
 
     @bb.roles.inbound("Handshake")
@@ -294,7 +294,7 @@ class GlobalRegistryClient(GlobalRegistry):
         self._unanswered = 0
         where = reachable(message.addresses)
         if where != self._where:
-            ctx.book.forget(ctx.source)
+            ctx.book.withdraw(ctx.source)
             ctx.book.add(ctx.source, where)
             self._where = where
         ctx.after(self._interval, _HEARTBEAT)
