@@ -12,6 +12,7 @@ import pytest
 import bb_core as bb
 from bb_core import errors
 from bb_core.ids import PeerId, component_id
+from bb_core.inspection import read_program, tell
 from bb_core.node.replaying import replay
 from bb_core.steps import (
     AppEvent,
@@ -438,6 +439,14 @@ def test_two_components_of_one_id_do_not_compile() -> None:
     with pytest.raises(errors.SiteCollision, match="'two' and 'one' have one id, 0x1"):
         bb.Compiler().bind({"one": Agreed, "two": Agreed}).compile(Both())
     bb.Compiler().bind({"one": Agreed, "two": Chatter}).compile(Both())
+
+
+def test_what_peers_may_call_is_told_of_a_program() -> None:
+    told = tell(read_program(bb.Compiler().bind({"talk": Agreed}).compile(Talking())))
+    assert told.partition("PEERS MAY CALL\n")[2].splitlines()[:2] == [
+        "  /component/1/op/Anything  of talk",
+        "  /component/1/op/Break     of talk",
+    ]
 
 
 def test_an_agreed_id_is_the_one_that_peers_call() -> None:
