@@ -203,6 +203,26 @@ def test_the_server_restarts_from_a_snapshot_and_the_clients_do_not_notice() -> 
     assert view(loopback) == peers(*range(1, 21))
 
 
+def test_nodes_that_are_all_restored_again_and_again_do_the_same() -> None:
+    faults = Network(loss=0.2, duplicate=0.2, reorder=0.2, jitter_ns=50 * 10**6)
+    plain, kept = network(12, faults, seed=9), network(12, faults, seed=9)
+    for turn in range(1, 60):
+        for loopback in (plain, kept):
+            loopback.run_to(turn * 7 * SECOND + turn * 10**6)
+            view(loopback, "sample")
+        for who, node in kept.nodes.items():
+            fresh = (
+                server()
+                if who == SERVER
+                else bb.install(who, [f"/dns/c{int.from_bytes(who.raw[2:])}/tcp/1"], DISCOVERY, ["Discovery@client"])
+            )
+            fresh.restore(node.snapshot())
+            assert fresh.snapshot() == node.snapshot()
+            kept.nodes[who] = fresh
+    assert repr(kept.seen) == repr(plain.seen)
+    assert (kept.envelopes, kept.bytes_on_wire) == (plain.envelopes, plain.bytes_on_wire)
+
+
 def test_a_server_that_is_away_is_asked_as_often_as_before_and_found_again() -> None:
     loopback = network(1)
     loopback.run_to(SECOND)
