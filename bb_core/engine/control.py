@@ -27,12 +27,14 @@ from bb_core.engine.dispatch import Handler, Lane
 from bb_core.engine.handlers import make_handler
 from bb_core.engine.outbox import Handed
 from bb_core.engine.program import FunctionProgram
+from bb_core.engine.receiving import repeated
 from bb_core.engine.requests import REQUEST, RESPONSE
+from bb_core.engine.sending import time_left
 from bb_core.errors import AddressError, InstallError, NotExported, PayloadError, RoleError
 from bb_core.ids import PeerId, site_id
 from bb_core.roles.protocol import Inbound as Declared
 from bb_core.roles.protocol import Protocol, inbound_of
-from bb_core.steps import Dropped, PeerBlocked, SendEnvelope
+from bb_core.steps import PeerBlocked, SendEnvelope
 from bb_core.values import TRIGGER, Trigger
 from bb_core.wire.address import Address, op_suffix, p2p_address
 from bb_core.wire.codec import Envelope, Fill, encode
@@ -134,7 +136,7 @@ class Control:
         door = self._find(fill, request)
         key = (inbound.source.raw, inbound.kind, inbound.request, door.site)
         if inbound.request and key in engine.seen:
-            engine.steps.append(Dropped(inbound.source, "duplicate"))
+            repeated(engine, inbound.source)
             return False
         payload = _read(fill, door.wanted)
         if not engine.begin_component(door.function, inbound, (*door.before, payload), charge):
@@ -196,6 +198,8 @@ class Control:
         def reply(ctx: OpContext, answer: Any) -> None:
             inbound = ctx.frame.inbound
             is_asked = inbound.kind == REQUEST and inbound.request
+            if is_asked:
+                time_left(self._engine, inbound, 0)
             if (named or is_asked) and self._admits(inbound.source):
                 fill = self._fill(named or own, answer)
                 kind, request = (RESPONSE, inbound.request) if is_asked else (0, 0)

@@ -27,15 +27,17 @@ from bb_core.engine.laters import Laters
 from bb_core.engine.outbox import Outbox
 from bb_core.engine.phi import FailureDetector, Health
 from bb_core.engine.program import Export, FunctionProgram, Program, Source
+from bb_core.engine.rates import Rates
 from bb_core.engine.receiving import Inbound
 from bb_core.engine.requests import RESPONSE, Requests
 from bb_core.engine.rtt import RoundTrips
+from bb_core.engine.sending import send_out
 from bb_core.engine.services import Services
 from bb_core.engine.timers import Timer, Timers
 from bb_core.errors import QuorumNotReached
 from bb_core.ids import ExecId, PeerId
 from bb_core.ir.entries import BOOTSTRAP
-from bb_core.ir.naming import bootstrap_name
+from bb_core.ir.naming import bootstrap_name, is_bootstrap
 from bb_core.steps import LifecycleFired, OpFailed, PeerDown, PeerSuspect, PeerUp, QuorumMissed, Step, WireTimeout
 from bb_core.values import TRIGGER
 from bb_core.wire.limits import WireLimits
@@ -84,6 +86,7 @@ class Engine:
         self.health = FailureDetector()
         self.round_trips = RoundTrips()
         self.overload = Overload()
+        self.rates = Rates()
         self.requests = Requests(peer_id, incarnation, self.timers, self.health)
         self.seen = Seen()
         self.services = Services()
@@ -120,7 +123,8 @@ class Engine:
             function = self.program.functions.get(name)
             if function is None:
                 continue
-            self.functions[name] = (function, Lane(function.table, bind_function(self, function)))
+            lane = Lane(function.table, bind_function(self, function), is_bootstrap(name))
+            self.functions[name] = (function, lane)
             self._sources += [(name, source) for source in function.sources]
             self.exports.update({s: e for s, e in self.program.exports.items() if e.function == name})
             self.bootstraps.expect(target, function)
@@ -211,7 +215,10 @@ class Engine:
         function, _ = self.functions[target]
         origin = (_asked_by(inbound), f"{target}/{edge}", inbound.request)
         frame = self._begin(target, function.entries[edge], self.next_exec(), inbound, origin, values, items)
-        return frame is not None and self._charge(frame, charge, assembled)
+        if frame is None:
+            return False
+        self.dispatcher.hold(frame, inbound.source, charge, assembled)
+        return True
 
     def begin_component(self, name: str, inbound: Inbound | None, items: Sequence[Any], charge: int = 0) -> bool:
         """Begin the Frame of what a peer or a timer calls on a component, if there is room for it.
@@ -228,12 +235,10 @@ class Engine:
         else:
             origin = (_asked_by(inbound), name, inbound.request)
         frame = self._begin(name, plan, self.next_exec(), inbound, origin, range(len(items)), items)
-        return frame is not None and self._charge(frame, charge, 0)
-
-    def _charge(self, frame: Frame, charge: int, assembled: int) -> bool:
-        frame.charge, frame.assembled = charge, assembled
-        self.dispatcher.charged += charge
-        self.dispatcher.assembled += assembled
+        if frame is None:
+            return False
+        if inbound is not None:
+            self.dispatcher.hold(frame, inbound.source, charge, 0)
         return True
 
     def _begin(
@@ -321,6 +326,11 @@ class Engine:
                 frame.write_late(value, TRIGGER)
         self.forsake(frame, op)
         self.bootstraps.failed(frame)
+
+    def send_out(self, frame: Frame) -> None:
+        """Send the answers of a Frame in which nothing is ready, those to one peer in one Envelope."""
+        held, frame.outgoing = frame.outgoing, None
+        send_out(self, held or ())
 
     def forsake(self, frame: Frame, op: int) -> None:
         """Say of the ops that never run, since one has ended without outputs, that they are over: others may wait."""

@@ -10,6 +10,7 @@ from bb_core.ids import ExecId, PeerId
 from bb_core.ops.spec import Answer
 
 if TYPE_CHECKING:
+    from bb_core.engine.answers import Promised
     from bb_core.engine.engine import Engine
 
 
@@ -57,7 +58,7 @@ def _laters(engine: Engine) -> list[Waiting]:
     found = []
     for promised in engine.laters.open.values():
         frame, info = promised.frame, promised.frame.handlers[promised.op].info
-        peers = tuple(sorted(promised.missing())) if promised.missing is not None and promised.is_open else ()
+        peers = _missing(promised)
         answer = info.spec.answer if info.spec is not None else Answer.LATER
         what = {Answer.TIME: "its time", Answer.NETWORK: "answers"}.get(answer, "its answer")
         if peers:
@@ -66,6 +67,16 @@ def _laters(engine: Engine) -> list[Waiting]:
         target, number = frame.table.name, ExecId(frame.exec_id)
         found.append(Waiting(target, number, what, info.op_type, info.slot, info.source, until, peers))
     return found
+
+
+def _missing(promised: Promised) -> tuple[PeerId, ...]:
+    """Who has not answered, as far as the Concrete can say."""
+    if promised.missing is None or not promised.is_open:
+        return ()
+    try:
+        return tuple(sorted(promised.missing()))
+    except Exception:  # a Concrete may raise anything; what is asked for an explanation reports no failure
+        return ()
 
 
 def _claims(engine: Engine) -> list[Waiting]:

@@ -22,6 +22,7 @@ from bb_core.errors import (
     did_you_mean,
 )
 from bb_core.ids import PeerId
+from bb_core.ir.naming import bootstrap_name
 from bb_core.node.config import NodeConfig
 from bb_core.node.node import Node
 from bb_core.plugins import installed_plugins
@@ -101,7 +102,7 @@ def _engine(
         seed=options.seed,
         incarnation=options.incarnation,
         limits=options.limits,
-        value_bytes=(max(options.ingress_bytes, options.max_value_bytes), options.max_value_bytes),
+        value_bytes=(options.ingress_bytes, options.max_value_bytes),
         encode_value=encode_for_reference if options.wire_profile == "reference" else encode_value,
         laters=options.laters,
         clock=options.profile,
@@ -116,7 +117,8 @@ def _components(
     program: Program, targets: Sequence[str], given: Mapping[str, Any]
 ) -> tuple[dict[str, Role], dict[str, dict[str, str]]]:
     """Construct what fills the slots that the targets use, and what that depends on; by slot path."""
-    queue = deque(sorted({s for t in targets for op in program.functions[t].ops for s in op.touched}))
+    named = [name for target in targets for name in (target, bootstrap_name(target)) if name in program.functions]
+    queue = deque(sorted({s for name in named for op in program.functions[name].ops for s in op.touched}))
     components: dict[str, Role] = {}
     dependencies: dict[str, dict[str, str]] = {}
     while queue:

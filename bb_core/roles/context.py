@@ -65,19 +65,16 @@ class Context(Protocol):
         """Request id of the Envelope that began this Frame; 0 when there is none."""
 
     @property
+    def deadline(self) -> int | None:
+        """Until when the sender of that Envelope waits for an answer, in nanoseconds; None when it has not said."""
+
+    @property
     def is_response(self) -> bool:
         """Whether that Envelope answers a request of this Node."""
 
     @property
     def requests(self) -> Sequence[int]:
         """Ids of the requests that this Frame has sent and that are still open."""
-
-    @property
-    def deadline(self) -> int | None:
-        """Time in nanoseconds until which the sender of that Envelope has use for what it asks; None: it has not said.
-
-        Nothing enforces it.
-        """
 
     @property
     def exec_id(self) -> ExecId:

@@ -348,6 +348,15 @@ def test_an_answer_may_come_later() -> None:
     assert heard(loopback.nodes[peer(0)])[0][2] == b"late hi"
 
 
+def test_an_answer_that_nobody_waits_for_any_more_is_not_sent() -> None:
+    of = node()
+    given(of, call("Slow", kind=1, request=3, remaining_deadline_ns=SECOND))
+    (step,) = of.poll(5 * SECOND).steps
+    assert isinstance(step, OpFailed)
+    assert isinstance(step.error, errors.DeadlinePassed)
+    assert of.is_idle
+
+
 def test_an_answer_of_another_peer_is_refused() -> None:
     of = node()
     of.invoke("Talking", {"ask_Shout": peer(1), "text": b"hi"}, 0)
