@@ -177,6 +177,8 @@ class Program:
     bindings: dict[str, dict[str, Any]]
     exports: dict[int, Export]
     slot_classes: dict[str, str]
+    component_functions: dict[str, FunctionProgram] = field(default_factory=dict)
+    """Functions of what begins in components, made when a Node first has one."""
 
 
 _cache: dict[str, Program] = {}

@@ -3,7 +3,7 @@
 What a peer sends has to pass, in this order: the peer's standing, the wire limits and the form of the Envelope, the
 sender that it names and the request that it answers; then each fill for itself: the table of exported sites, the gates
 of its edge, the declared type, the room for a value in chunks; and only then are its bytes read. One fill's refusal
-leaves the others alone.
+leaves the others alone. A fill that names no site calls an op of a component: see `control`.
 """
 
 from __future__ import annotations
@@ -126,6 +126,7 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
     inbound = Inbound(source, envelope.kind, envelope.request, deadline)
     engine.heard(source, envelope.kind, envelope.request)
     is_confirmed = envelope.fills[0].dest_suffix == _RECEIPT_WANTED
+    charge = len(data)  # the first Frame holds the bytes; the others end at about the same time
     arrived: dict[tuple[str, str], _Arrival] = {}
     refusals = _Refusals(engine, source)
     for index, fill in enumerate(envelope.fills):
@@ -136,6 +137,10 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
                 special(engine, fill, source)
                 continue
             export = _export(engine, fill)
+            if export is None:
+                if engine.control.take(fill, inbound, charge):
+                    charge = 0
+                continue
             arrival = arrived.setdefault((export.function, export.edge), _Arrival(index, export, source))
             _take(engine, fill, export, inbound, arrival, is_confirmed)
         except RemoteError as error:
@@ -143,10 +148,9 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
                 arrival.is_failed = True
             refusals.add(index, error)
     refusals.end()
-    charge = len(data)
     for arrival in arrived.values():
         if _begin(engine, arrival, inbound, charge, is_confirmed):
-            charge = 0  # the first Frame holds the bytes; the others end at about the same time
+            charge = 0
 
 
 # --- an Envelope ------------------------------------------------------------------------------------------------------
@@ -206,7 +210,7 @@ def _take(engine: Engine, fill: Fill, export: Export, inbound: Inbound, arrival:
     """Add one value to what an Envelope brings for an edge, if its gates let it through."""
     source = inbound.source
     if export.value in arrival.values:  # written twice, it would count for a value that was not sent
-        _repeated(engine, source)
+        repeated(engine, source)
         return
     arrival.count += 1
     if not engine.governor.is_quiet and not engine.governor.admits(source, export.gates, engine.now):
@@ -219,7 +223,7 @@ def _take(engine: Engine, fill: Fill, export: Export, inbound: Inbound, arrival:
     is_deduped = is_confirmed or keys.GATE_DEDUP in export.gates
     key = (source.raw, inbound.kind, inbound.request, export.site)
     if is_deduped and key in engine.seen:
-        _repeated(engine, source)
+        repeated(engine, source)
         return
     arrival.items.append(TRIGGER if fill.trigger_only else _value(export, fill.type_hash, fill.payload))
     arrival.values.append(export.value)
@@ -227,7 +231,7 @@ def _take(engine: Engine, fill: Fill, export: Export, inbound: Inbound, arrival:
         arrival.keys.append(key)
 
 
-def _repeated(engine: Engine, source: PeerId) -> None:
+def repeated(engine: Engine, source: PeerId) -> None:
     """Tell of a duplicate; of those that come one after another, in one Step."""
     last = engine.steps[-1] if engine.steps else None
     if isinstance(last, Dropped) and last.source == source and last.reason == "duplicate":
@@ -248,12 +252,15 @@ def bare(error: RemoteError) -> RemoteError:
     return error
 
 
-def _export(engine: Engine, fill: Fill) -> Export:
+def _export(engine: Engine, fill: Fill) -> Export | None:
+    """Return the export of the site that a fill names; None when it names no site: then it may call a component."""
     try:
         site = parse_site_suffix(fill.dest_suffix)
     except AddressError as error:
         raise NotExported(f"a fill's destination is not a site: {error.message}") from error
-    export = None if site is None else engine.exports.get(site)
+    if site is None:
+        return None
+    export = engine.exports.get(site)
     if export is None:
         raise NotExported("a fill names a site that this Node does not export", site=site)
     return export
@@ -286,12 +293,12 @@ def _take_chunk(engine: Engine, fill: Fill, export: Export, inbound: Inbound, ar
     if not inbound.request:
         raise PayloadError("a chunk belongs to no request", expected="a request id, by which its others are told")
     if (inbound.source.raw, inbound.kind, inbound.request, export.site) in engine.seen:
-        _repeated(engine, inbound.source)
+        repeated(engine, inbound.source)
         arrival.receipt = Receipt(inbound.kind, inbound.request, export.lead, chunk.count)
         return
     assembly, is_new = engine.assemblies.take(export, inbound, chunk)
     if not is_new:
-        _repeated(engine, inbound.source)
+        repeated(engine, inbound.source)
     arrival.assembly = assembly
     arrival.receipt = Receipt(inbound.kind, inbound.request, export.lead, assembly.upto, assembly.more())
 

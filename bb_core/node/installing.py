@@ -109,6 +109,7 @@ def _engine(
     )
     for target in targets:
         engine.install(target)
+    engine.control.expose()
     return engine
 
 
