@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bb_plugins.backends.cpu.node import Array, Kernel, Make, Node, is_narrow, widened
+from bb_plugins.backends.cpu.node import Array, Kernel, Make, Node, is_narrow
 
 Fold = Callable[[Array, tuple[int, ...], bool], Any]
 """Takes an array, axes, and whether they stay with length 1."""
@@ -143,7 +143,7 @@ def normalising(function: Callable[[Array, int], Array]) -> tuple[Make, Make]:
 
     def make(node: Node) -> Kernel:
         axis = int(node.get("axis", -1))
-        return widened(lambda x: function(x, axis))
+        return lambda x: function(x, axis)
 
     def make_flat(node: Node) -> Kernel:
         axis = int(node.get("axis", 1))
@@ -152,7 +152,7 @@ def normalising(function: Callable[[Array, int], Array]) -> tuple[Make, Make]:
             flat, along = _along(x, axis)
             return function(flat, along).reshape(x.shape)
 
-        return widened(run)
+        return run
 
     return make, make_flat
 
