@@ -23,10 +23,14 @@ from bb_plugins.backends.cpu.ops import (
     normalisation,
     pooling,
     quantised,
+    random,
     recurrent,
     reductions,
+    resampling,
     sequences,
     shaping,
+    signals,
+    text,
 )
 from bb_plugins.backends.cpu.ops.by_function import by_function
 from bb_plugins.backends.cpu.ops.elementwise import folded, like_input, of_alpha
@@ -237,6 +241,34 @@ OPS: Final[Mapping[tuple[str, str], Mapping[int, Make]]] = {
     ("", "SequenceLength"): {11: plain(sequences.length)},
     ("", "SequenceMap"): {17: control.sequence_map},
     ("", "SplitToSequence"): {11: sequences.split_to},
+    # images
+    ("", "AffineGrid"): {20: by_function},
+    ("", "DeformConv"): {19: resampling.deform_conv},
+    ("", "GridSample"): {16: resampling.grid_sample},
+    ("", "NonMaxSuppression"): {10: resampling.non_max_suppression},
+    ("", "Resize"): {10: resampling.resize_by_scales, 11: resampling.resize},
+    ("", "RoiAlign"): {10: resampling.roi_align},
+    ("", "Upsample"): {9: resampling.resize_by_scales},
+    # signals
+    ("", "BlackmanWindow"): {17: by_function},
+    ("", "DFT"): {17: signals.dft_by_attribute, 20: signals.dft},
+    ("", "HammingWindow"): {17: by_function},
+    ("", "HannWindow"): {17: by_function},
+    ("", "MelWeightMatrix"): {17: signals.mel_weights},
+    ("", "STFT"): {17: signals.stft},
+    # random draws
+    ("", "Bernoulli"): {15: random.bernoulli},
+    ("", "Multinomial"): {7: random.multinomial},
+    ("", "RandomNormal"): {1: random.of_shape(random.normal)},
+    ("", "RandomNormalLike"): {1: random.like(random.normal)},
+    ("", "RandomUniform"): {1: random.of_shape(random.uniform)},
+    ("", "RandomUniformLike"): {1: random.like(random.uniform)},
+    # text
+    ("", "RegexFullMatch"): {20: text.full_match},
+    ("", "StringConcat"): {20: plain(text.concat)},
+    ("", "StringNormalizer"): {10: text.normalize},
+    ("", "StringSplit"): {20: text.split},
+    ("", "TfIdfVectorizer"): {9: text.tf_idf},
     # losses and optimizers
     ("", "NegativeLogLikelihoodLoss"): {12: losses.negative_log_likelihood},
     ("", "SoftmaxCrossEntropyLoss"): {12: losses.softmax_cross_entropy},
