@@ -9,7 +9,7 @@ from typing import Any
 import bb_core as bb
 from bb_core.errors import RoleError, did_you_mean
 from bb_plugins.backends.cpu.node import Node
-from bb_plugins.backends.cpu.table import NAMES, gives_several, kernel_of
+from bb_plugins.backends.cpu.table import NAMES, NEWEST, OLDEST, gives_several, kernel_of
 
 OPSET = 21
 """That of artefacts, by which the engine's ops are read."""
@@ -30,6 +30,7 @@ class CpuBackend(bb.roles.Backend):
     """Compute on the CPU, on the calling thread, with equal bytes for equal inputs."""
 
     ops = NAMES
+    opsets = range(OLDEST, NEWEST + 1)
 
     @dataclass(frozen=True, slots=True)
     class Config:
@@ -48,14 +49,16 @@ class CpuBackend(bb.roles.Backend):
             limit_blas(config.blas_threads)
 
     def kernel(self, name: str, attributes: Mapping[str, Any]) -> Callable[..., Any]:
-        """Return the callable of an ONNX op, as the opset of artefacts has it.
+        """Return the callable of an ONNX op.
 
         Raises:
-            RoleError: there is no such op.
+            RoleError: there is no such op, or none of so old an opset.
         """
-        count = int(attributes.get("outputs", 1))
-        found = kernel_of(Node(name, attributes, {"": OPSET}, wanted=(True,) * count))
-        return _trimmed(found, count) if gives_several(name) else found
+        count, opset = int(attributes.get("outputs", 1)), int(attributes.get("opset", OPSET))
+        domain, _, op = name.rpartition(".")
+        node = Node(op, attributes, {"": opset} | ({domain: 1} if domain else {}), domain, (True,) * count)
+        found = kernel_of(node)
+        return _trimmed(found, count) if gives_several(domain, op) else found
 
     def primitive(self, name: str) -> Callable[..., Any]:
         """Return an in-place training kernel."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Resolve = Callable[[Node], Kernel]
 """Finds the kernel of a node."""
 
+OPSET = 21
+"""That of artefacts."""
 _ABSENT = 0
 """Index of the value of an input that is left out."""
 
@@ -169,15 +171,16 @@ def of_backend(backend: Backend) -> Resolve:
     """Return a way to find kernels that asks any Backend, as the engine does."""
 
     def resolve(node: Node) -> Kernel:
-        attributes = dict(node.attributes)
-        count = len(node.wanted or (True,))
-        if count > 1:
-            attributes["outputs"] = count
         if node.op == "Constant" and "Constant" not in backend.ops:
             from bb_plugins.backends.cpu.ops.shaping import constant
 
-            return constant(node)
-        return backend.kernel(node.op, attributes)
+            return constant(node)  # a program's constants need no Backend
+        attributes, count = dict(node.attributes), len(node.wanted or (True,))
+        if count > 1:
+            attributes["outputs"] = count
+        if node.opsets.get("") != OPSET and node.opsets.get("") in backend.opsets:
+            attributes["opset"] = node.opsets[""]
+        return backend.kernel(f"{node.domain}.{node.op}" if node.domain else node.op, attributes)
 
     return resolve
 
@@ -211,7 +214,9 @@ def graph_of(proto: onnx.FunctionProto, attributes: Mapping[str, Any]) -> onnx.G
     from onnx import helper
 
     given = {a.name: a for a in proto.attribute_proto}
-    given |= {k: v if isinstance(v, onnx.AttributeProto) else helper.make_attribute(k, v) for k, v in attributes.items()}
+    given |= {
+        k: v if isinstance(v, onnx.AttributeProto) else helper.make_attribute(k, v) for k, v in attributes.items()
+    }
     graph = onnx.GraphProto(name=proto.name or "function")
     graph.input.extend(onnx.ValueInfoProto(name=v) for v in proto.input)
     graph.output.extend(onnx.ValueInfoProto(name=v) for v in proto.output)

@@ -277,8 +277,12 @@ OPS: Final[Mapping[tuple[str, str], Mapping[int, Make]]] = {
     (_TRAINING, "Momentum"): {1: losses.optimizer(1, losses.momentum)},
 }
 
-NAMES: Final = frozenset(name for domain, name in OPS if not domain)
-"""ONNX's own ops that have a kernel."""
+NAMES: Final = frozenset(f"{domain}.{name}" if domain else name for domain, name in OPS)
+"""The ops that have a kernel; those of a domain that is not ONNX's own are named with it."""
+OLDEST: Final = 7
+"""Opset from which on ops broadcast as numpy does; most are there from it on, and rows tell the rest."""
+NEWEST: Final = 28
+"""Newest opset whose changes the rows have been read for."""
 
 
 def kernel_of(node: Node) -> Kernel:
@@ -301,8 +305,8 @@ def kernel_of(node: Node) -> Kernel:
     return versions[since](node)
 
 
-def gives_several(name: str) -> bool:
+def gives_several(domain: str, op: str) -> bool:
     """Say whether a kernel returns a tuple: it does if ONNX lets the op have more than one output."""
     from onnx import defs
 
-    return bool(defs.get_schema(name).max_output > 1)
+    return bool(defs.get_schema(op, domain).max_output > 1)

@@ -11,7 +11,6 @@ from bb_plugins.backends.cpu.node import Kernel, Node
 
 if TYPE_CHECKING:
     import onnx
-    from onnx import defs
 
 _KEPT: Final = 64
 """Bodies that an op keeps which has one for each types of inputs."""
@@ -22,7 +21,7 @@ def by_function(node: Node) -> Kernel:
     import onnx
     from onnx import defs
 
-    schema = defs.get_schema(node.op, node.version, node.domain)
+    schema: Any = defs.get_schema(node.op, node.version, node.domain)  # its stub lacks half of what it has
     if schema.has_function:
         from bb_plugins.backends.cpu.graph import function_kernel
 
@@ -42,12 +41,12 @@ def by_function(node: Node) -> Kernel:
     return run
 
 
-def _newest(schema: defs.OpSchema, node: Node) -> int:
+def _newest(schema: Any, node: Node) -> int:
     """Return the newest opset, not above the node's, that the schema has a body for."""
-    return max(v for v in schema.function_opset_versions if v <= max(node.version, schema.since_version))
+    return max(int(v) for v in schema.function_opset_versions if v <= max(node.version, schema.since_version))
 
 
-def _given(schema: defs.OpSchema, node: Node) -> dict[str, Any]:
+def _given(schema: Any, node: Node) -> dict[str, Any]:
     """Return an op's attributes as protos, those that it leaves out by their defaults."""
     import onnx
 
@@ -60,7 +59,7 @@ def _given(schema: defs.OpSchema, node: Node) -> dict[str, Any]:
     return found
 
 
-def _attribute(name: str, value: Any, declared: defs.OpSchema.Attribute) -> onnx.AttributeProto:
+def _attribute(name: str, value: Any, declared: Any) -> onnx.AttributeProto:
     from onnx import helper, numpy_helper
 
     if isinstance(value, np.ndarray):
@@ -68,7 +67,7 @@ def _attribute(name: str, value: Any, declared: defs.OpSchema.Attribute) -> onnx
     return helper.make_attribute(name, value, attr_type=int(declared.type.value))
 
 
-def _specialised(schema: defs.OpSchema, node: Node, inputs: tuple[Any, ...]) -> Kernel:
+def _specialised(schema: Any, node: Node, inputs: tuple[Any, ...]) -> Kernel:
     import onnx
 
     from bb_plugins.backends.cpu.graph import function_kernel

@@ -91,7 +91,9 @@ def scan_of_batch(node: Node) -> Kernel:
         for row in range(given[0].shape[0]):
             state = [np.asarray(v[row]) for v in given[:n_state]]
             length = given[n_state].shape[1] if lengths is None else int(lengths[row])
-            scanned = [x[row, :length][::-1] if w else x[row, :length] for x, w in zip(given[n_state:cut], ways, strict=True)]
+            scanned = [
+                x[row, :length][::-1] if w else x[row, :length] for x, w in zip(given[n_state:cut], ways, strict=True)
+            ]
             stacks: list[list[Any]] = [[] for _ in range(body.n_outputs - n_state)]
             for at in range(length):
                 found = body.run((*state, *(np.asarray(x[at]) for x in scanned)), taken)

@@ -93,11 +93,13 @@ def convolve(x: Array, weight: Array, window: Window, groups: int, fill: Any = 0
     if groups == channels == m and groups > 1:
         return _depthwise(x, weight, window, fill)
     plain = all(k == 1 for k in window.kernel) and window.out == x.shape[2:] and not any(window.before)
-    columns = x.reshape(n, groups, -1, places) if plain else windows(padded(x, window, fill), window).reshape(
-        n, groups, -1, places
+    columns = (
+        x.reshape(n, groups, -1, places)
+        if plain
+        else windows(padded(x, window, fill), window).reshape(n, groups, -1, places)
     )
     out = np.matmul(weight.reshape(groups, m // groups, -1), columns)
-    return out.reshape(n, m, *window.out)
+    return np.asarray(out).reshape(n, m, *window.out)
 
 
 def _depthwise(x: Array, weight: Array, window: Window, fill: Any) -> Array:

@@ -118,7 +118,7 @@ def erf(x: Array) -> Array:
 
 
 def gelu(node: Node) -> Kernel:
-    """x times the normal distribution's integral up to x: exact, or by Hendrycks and Gimpel's tanh (2016)."""
+    """X times the normal distribution's integral up to x: exact, or by Hendrycks and Gimpel's tanh (2016)."""
     if node.text("approximate", "none") == "tanh":
 
         def by_tanh(x: Array) -> Any:

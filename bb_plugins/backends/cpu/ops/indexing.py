@@ -56,7 +56,8 @@ def gather_nd(node: Node) -> Kernel:
 
     def run(x: Array, at: Array) -> Array:
         rows = tuple(
-            np.arange(d).reshape([d if a == i else 1 for a in range(at.ndim - 1)]) for i, d in enumerate(x.shape[:batch])
+            np.arange(d).reshape([d if a == i else 1 for a in range(at.ndim - 1)])
+            for i, d in enumerate(x.shape[:batch])
         )
         return np.asarray(x[(*rows, *np.moveaxis(at, -1, 0))])
 
@@ -86,7 +87,7 @@ def one_hot(node: Node) -> Kernel:
         shape[axis] = count
         inside = (where >= -count) & (where < count)
         hit = (np.mod(where, count) == np.arange(count).reshape(shape)) & inside
-        return np.where(hit, values[1], values[0]).astype(values.dtype, copy=False)
+        return np.asarray(np.where(hit, values[1], values[0]), values.dtype)
 
     return run
 
@@ -103,7 +104,7 @@ def compress(node: Node) -> Kernel:
 
 
 def tensor_scatter(node: Node) -> Kernel:
-    """Write a stretch of an axis, from a place that each row of the batch has for itself; past the end it may go on at 0."""
+    """Write a stretch of an axis, from a place of each row's own; past the end it may go on at the beginning."""
     axis, circular = int(node.get("axis", -2)), node.text("mode", "linear") == "circular"
 
     def run(past: Array, update: Array, starts: Array | None = None) -> Array:

@@ -51,7 +51,7 @@ def softmax_cross_entropy(node: Node) -> Kernel:
 
 
 def optimizer(states: int, make_step: Callable[[Node], Callable[..., Sequence[Array]]]) -> Make:
-    """Make the kernel of an optimizer: inputs are rate, count, then the tensors, their gradients, each of the states."""
+    """Make the kernel of an optimizer: it takes rate and count, then the tensors, their gradients, the states."""
 
     def make(node: Node) -> Kernel:
         step = make_step(node)
@@ -82,7 +82,11 @@ def adagrad(node: Node) -> Callable[..., Sequence[Array]]:
 
 def adam(node: Node) -> Callable[..., Sequence[Array]]:
     """Moments of first and second order, corrected for their start at zero (Kingma and Ba 2015)."""
-    alpha, beta, epsilon = float(node.get("alpha", 0.9)), float(node.get("beta", 0.999)), float(node.get("epsilon", 1e-6))
+    alpha, beta, epsilon = (
+        float(node.get("alpha", 0.9)),
+        float(node.get("beta", 0.999)),
+        float(node.get("epsilon", 1e-6)),
+    )
     before, after = float(node.get("norm_coefficient", 0.0)), float(node.get("norm_coefficient_post", 0.0))
 
     def step(rate: float, count: int, x: Array, grad: Array, first: Array, second: Array) -> Sequence[Array]:

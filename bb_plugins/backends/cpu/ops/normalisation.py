@@ -88,7 +88,7 @@ def _standardised(x: Array, axes: Sequence[int], epsilon: float) -> Array:
     out = wide - wide.mean(tuple(axes), keepdims=True)
     variance = np.square(out).mean(tuple(axes), keepdims=True)
     out /= np.sqrt(variance + variance.dtype.type(epsilon))
-    return out.astype(x.dtype, copy=False)
+    return np.asarray(out, x.dtype)
 
 
 def instance_normalization(node: Node) -> Kernel:

@@ -33,7 +33,8 @@ class Cell(NamedTuple):
     """What one direction of a layer computes with.
 
     Shape:
-        recurrent (gates * h, h) · bias (gates * h,) of the inputs, `recurrent_bias` that of the state · peepholes (3 h,)
+        recurrent (gates * h, h) · bias (gates * h,) of the inputs, `recurrent_bias` that of the state · peepholes
+        (3 h,)
     """
 
     recurrent: Array
@@ -55,7 +56,7 @@ def layer(step: Step, gates: int, states: int, defaults: Sequence[str]) -> Make:
         functions = _functions(node, defaults)
         direction, batch_first = node.text("direction", "forward"), node.flag("layout")
         limit = node.get("clip")
-        options = {"linear": node.flag("linear_before_reset"), "coupled": node.flag("input_forget")}
+        options: dict[str, Any] = {"linear": node.flag("linear_before_reset"), "coupled": node.flag("input_forget")}
         options["bounded"] = _bounded(None if limit is None else float(limit))
 
         def run(

@@ -47,7 +47,7 @@ def _folded(fold: Fold, x: Array, axes: tuple[int, ...], keep: bool) -> Array:
 
 def total(x: Array, axes: tuple[int, ...], keep: bool) -> Any:
     """Sum."""
-    return np.add.reduce(x, axis=axes, keepdims=keep)
+    return np.sum(x, axis=axes, keepdims=keep)
 
 
 def product(x: Array, axes: tuple[int, ...], keep: bool) -> Any:
@@ -63,12 +63,12 @@ def average(x: Array, axes: tuple[int, ...], keep: bool) -> Any:
 
 def length1(x: Array, axes: tuple[int, ...], keep: bool) -> Any:
     """Sum of absolute values."""
-    return np.add.reduce(np.abs(x), axis=axes, keepdims=keep)
+    return np.sum(np.abs(x), axis=axes, keepdims=keep)
 
 
 def squares(x: Array, axes: tuple[int, ...], keep: bool) -> Any:
     """Sum of squares."""
-    return np.add.reduce(x * x, axis=axes, keepdims=keep)
+    return np.sum(x * x, axis=axes, keepdims=keep)
 
 
 def length2(x: Array, axes: tuple[int, ...], keep: bool) -> Any:
@@ -95,15 +95,19 @@ def log_sum_exp(x: Array, axes: tuple[int, ...], keep: bool) -> Any:
 
 def highest(x: Array, axes: tuple[int, ...], keep: bool) -> Any:
     """Largest; of nothing, the least that the type has."""
-    return np.max(x, axis=axes, keepdims=keep, initial=_end(x.dtype, lowest=True)) if not x.size else np.max(
-        x, axis=axes, keepdims=keep
+    return (
+        np.max(x, axis=axes, keepdims=keep, initial=_end(x.dtype, lowest=True))
+        if not x.size
+        else np.max(x, axis=axes, keepdims=keep)
     )
 
 
 def lowest(x: Array, axes: tuple[int, ...], keep: bool) -> Any:
     """Smallest; of nothing, the largest that the type has."""
-    return np.min(x, axis=axes, keepdims=keep, initial=_end(x.dtype, lowest=False)) if not x.size else np.min(
-        x, axis=axes, keepdims=keep
+    return (
+        np.min(x, axis=axes, keepdims=keep, initial=_end(x.dtype, lowest=False))
+        if not x.size
+        else np.min(x, axis=axes, keepdims=keep)
     )
 
 

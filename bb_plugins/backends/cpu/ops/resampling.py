@@ -11,7 +11,7 @@ import numpy as np
 from bb_plugins.backends.cpu.node import Array, Kernel, Node, scalar_of
 from bb_plugins.backends.cpu.ops.convolution import window_of
 
-# --- Resize ------------------------------------------------------------------------------------------------------------
+# --- Resize ----------------------------------------------------------------------------------------------------------
 
 
 def _half_pixel(at: Array, scale: float, length: int, out: int, roi: tuple[float, float]) -> Array:
@@ -136,7 +136,7 @@ def _along_axis(node: Node, x: Array, axis: int, at: Array, factor: float) -> Ar
     length, mode = x.shape[axis], node.text("mode", "nearest")
     if mode == "nearest":
         index = _NEAREST[node.text("nearest_mode", "round_prefer_floor")](at)
-        return np.take(x, np.clip(index, 0, length - 1).astype(np.int64), axis)
+        return np.asarray(np.take(x, np.clip(index, 0, length - 1).astype(np.int64), axis))
     shrink = min(factor, 1.0) if node.flag("antialias") else 1.0
     reach = 2 if mode == "cubic" else 1
     first = int(np.floor(-reach / shrink)) + 1
@@ -156,7 +156,7 @@ def _along_axis(node: Node, x: Array, axis: int, at: Array, factor: float) -> Ar
     return np.asarray(out)
 
 
-# --- samples at places that are values -----------------------------------------------------------------------------------
+# --- samples at places that are values -------------------------------------------------------------------------------
 
 
 def _reflected(at: Array, low: float, high: float) -> Array:
@@ -248,12 +248,12 @@ def deform_conv(node: Node) -> Kernel:
         out = np.matmul(weight.reshape(groups, m // groups, -1), flat).reshape(n, m, *window.out)
         if bias is not None:
             out += bias.reshape(-1, *[1] * rank)
-        return out.astype(x.dtype, copy=False)
+        return np.asarray(out, x.dtype)
 
     return run
 
 
-# --- regions -------------------------------------------------------------------------------------------------------------
+# --- regions ---------------------------------------------------------------------------------------------------------
 
 
 def roi_align(node: Node) -> Kernel:
@@ -301,8 +301,8 @@ def _pooled(image: Array, ys: Array, xs: Array, mode: str) -> Array:
         weight = (ly if i else 1 - ly)[:, :, None, None] * (lx if j else 1 - lx)
         shares.append(image[:, y[i][:, :, None, None], x[j]] * (weight * inside))
     if mode == "avg":
-        return np.asarray(sum(shares)).mean((2, 4))
-    return np.asarray(np.max(shares, 0)).max((2, 4))
+        return np.asarray(np.mean(sum(shares), (2, 4)))
+    return np.asarray(np.max(shares, (0, 3, 5)))
 
 
 def non_max_suppression(node: Node) -> Kernel:
@@ -347,5 +347,3 @@ def _kept(corners: Array, order: Array, limit: int, threshold: float) -> list[in
         union = areas[best] + areas[order] - common
         order = order[~((common > 0) & (common > threshold * union))]
     return kept
-
-

@@ -79,8 +79,9 @@ def split(node: Node) -> Kernel:
     given = node.ints("split")
 
     def run(x: Array, lengths: Array | None = None) -> tuple[Array, ...]:
-        if lengths is not None or given is not None:
-            ends = np.cumsum(given if lengths is None else lengths)[:-1]
+        chosen = given if lengths is None else lengths
+        if chosen is not None:
+            ends = np.cumsum(chosen)[:-1]
         else:
             parts = int(count) if count is not None else len(node.wanted or (True,))
             each = -(-x.shape[axis] // parts)
@@ -192,8 +193,9 @@ def range_(start: Array, limit: Array, delta: Array) -> Array:
     with np.errstate(all="ignore"):
         if start.dtype.kind in "iu":
             return np.asarray(first + np.arange(count) * step).astype(start.dtype)
-        wide = np.float64 if start.dtype == np.float64 else np.float32
-        return np.asarray(wide(first) + np.arange(count).astype(wide) * wide(step)).astype(start.dtype)
+        wide = np.dtype(np.float64 if start.dtype == np.float64 else np.float32)
+        steps = np.arange(count).astype(wide) * wide.type(step)
+        return np.asarray(wide.type(first) + steps).astype(start.dtype)
 
 
 def eye_like(node: Node) -> Kernel:
@@ -326,5 +328,3 @@ def unique(node: Node) -> Kernel:
         return found, *(np.asarray(v, np.int64) for v in (first, inverse, counts))
 
     return run
-
-

@@ -44,7 +44,9 @@ def dft_by_attribute(node: Node) -> Kernel:
     inverse, onesided, axis = node.flag("inverse"), node.flag("onesided"), int(node.get("axis", 1))
 
     def run(x: Array, count: Array | None = None) -> Array:
-        return _transform(x, None if count is None else int(scalar_of(count, 0)), axis, inverse=inverse, onesided=onesided)
+        return _transform(
+            x, None if count is None else int(scalar_of(count, 0)), axis, inverse=inverse, onesided=onesided
+        )
 
     return run
 

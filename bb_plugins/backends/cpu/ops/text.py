@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def _grams(node: Node) -> dict[tuple[Any, ...], int]:
     starts = (*(node.ints("ngram_counts") or ()), len(pool))
     found: dict[tuple[Any, ...], int] = {}
     number = 0
-    for size, (start, end) in enumerate(zip(starts, starts[1:], strict=False), 1):
+    for size, (start, end) in enumerate(pairwise(starts), 1):
         for at in range(start, end, size):
             found.setdefault(tuple(pool[at : at + size]), number)
             number += 1
