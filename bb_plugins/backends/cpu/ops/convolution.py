@@ -130,23 +130,25 @@ def conv(node: Node) -> Kernel:
 
 
 def spread(columns: Array, window: Window, shape: Sequence[int]) -> Array:
-    """Add windows (n, c, *kernel, *out) up at their places in an array (n, c, *shape): the transpose of `windows`."""
-    rank = len(window.kernel)
+    """Add windows (n, c, *kernel, *out) up at their places in an array (n, c, *shape): the transpose of `windows`.
+
+    A negative padding leaves room before the first window.
+    """
+    lead = [max(-b, 0) for b in window.before]
     wide = [
-        max(n + b, (o - 1) * s + (k - 1) * d + 1)
-        for n, b, o, s, k, d in zip(
-            shape, window.before, window.out, window.strides, window.kernel, window.dilations, strict=True
+        max(n + max(b, 0), m + (o - 1) * s + (k - 1) * d + 1)
+        for n, b, m, o, s, k, d in zip(
+            shape, window.before, lead, window.out, window.strides, window.kernel, window.dilations, strict=True
         )
     ]
     out = np.zeros((*columns.shape[:2], *wide), columns.dtype)
     for at in np.ndindex(*window.kernel):
         to = tuple(
-            slice(at[i] * window.dilations[i], at[i] * window.dilations[i] + window.out[i] * window.strides[i],
-                  window.strides[i])
-            for i in range(rank)
-        )  # fmt: skip
+            slice(m + a * d, m + a * d + o * s, s)
+            for m, a, d, o, s in zip(lead, at, window.dilations, window.out, window.strides, strict=True)
+        )
         out[(slice(None), slice(None), *to)] += columns[(slice(None), slice(None), *at)]
-    inner = tuple(slice(b, b + n) for b, n in zip(window.before, shape, strict=True))
+    inner = tuple(slice(max(b, 0), max(b, 0) + n) for b, n in zip(window.before, shape, strict=True))
     return np.ascontiguousarray(out[(slice(None), slice(None), *inner)])
 
 

@@ -19,7 +19,7 @@ def _half_pixel(at: Array, scale: float, length: int, out: int, roi: tuple[float
 
 
 def _pytorch_half_pixel(at: Array, scale: float, length: int, out: int, roi: tuple[float, float]) -> Array:
-    return _half_pixel(at, scale, length, out, roi) if scale * length != 1 else np.full_like(at, -0.5)
+    return _half_pixel(at, scale, length, out, roi) if out > 1 else np.zeros_like(at)
 
 
 def _half_pixel_symmetric(at: Array, scale: float, length: int, out: int, roi: tuple[float, float]) -> Array:
@@ -180,7 +180,8 @@ def sample(x: Array, places: Sequence[Array], mode: str, padding: str, *, align:
     """Read x (n, c, *space) at places, one array (n, *out) of pixel coordinates for each space axis."""
     if mode == "nearest":
         places = [np.rint(p) for p in places]
-    places = [_border(p, d, padding, align=align) for p, d in zip(places, x.shape[2:], strict=True)]
+    if mode != "cubic":  # whose pixels, not whose places, are kept within the border, as in PyTorch
+        places = [_border(p, d, padding, align=align) for p, d in zip(places, x.shape[2:], strict=True)]
     if mode == "nearest":
         return _pixels(x, places, padding, align=align)
     kernel, offsets = (_cubic(-0.75), range(-1, 3)) if mode == "cubic" else (_linear, range(2))
