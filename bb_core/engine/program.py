@@ -350,6 +350,8 @@ def _info(node: onnx.NodeProto, types: dict[str, t.Type], bindings: dict[str, di
     attrs = attributes(node)
     if captured(node):
         attrs["captures"] = tuple(captured(node))
+    if node.domain == keys.ONNX and len(node.output) > 1:
+        attrs["outputs"] = len(node.output)
     slot = metadata(node).get(keys.SLOT, "")
     touched = tuple(dict.fromkeys([slot, *(attrs[s.name] for s in (spec.slots if spec else ()))])) if slot else ()
     role = str(bindings[slot]["role"]) if slot else ""
