@@ -16,19 +16,24 @@ class Backend(Role):
     kernel once, at install, and calls it directly from then on.
 
     Attributes:
-        ops: Names of the ONNX ops that it has; the compiler refuses a program that records another.
+        ops: Names of the ONNX ops that it has; the compiler refuses a program that records another. One of another
+            domain than ONNX's own, which no program records, is named with it: `ai.onnx.preview.training.Adam`.
+        opsets: Versions of ONNX's ops that it has: that of artefacts, unless it says more.
     """
 
     role: ClassVar[str] = keys.BACKEND
     stateful: ClassVar[bool] = False
     has_state: ClassVar[bool] = False
     ops: ClassVar[frozenset[str]] = frozenset()
+    opsets: ClassVar[range] = range(21, 22)
 
     def kernel(self, name: str, attributes: Mapping[str, Any]) -> Callable[..., Any]:
         """Return a callable that takes an op's inputs (None for an absent one) and returns its output, or a tuple.
 
         The bodies of `If` and `Loop` are attributes, each an `onnx.GraphProto`. What they take from outside follows the
-        inputs, and its names in the bodies are the attribute `captures`.
+        inputs, and its names in the bodies are the attribute `captures`. An op with more than one output has the
+        attribute `outputs`, which says how many are wanted. An op to be read by another opset than that of artefacts,
+        which none of the engine's is, has the attribute `opset`.
         """
         raise NotImplementedError
 

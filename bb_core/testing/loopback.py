@@ -90,6 +90,7 @@ class Loopback:
         self._due: deque[PeerId] = deque()
         self._is_due: set[PeerId] = set()
         self._busy: set[PeerId] = set()
+        self._begun: set[PeerId] = set()
         self._wakeups: dict[PeerId, int] = {}
         self._intercept: Callable[[PeerId, PeerId, bytes], bytes | None] | None = None
         for node in nodes:
@@ -100,6 +101,15 @@ class Loopback:
         if node.peer_id in self.nodes:
             raise UsageError(f"a Node of the id {node.peer_id} is there already")
         self.nodes[node.peer_id] = node
+
+    def remove(self, peer: PeerId) -> Node:
+        """Take a Node away and return it; what is under way to it is lost. It, or a new one, may be added again."""
+        self._is_due.discard(peer)
+        self._busy.discard(peer)
+        self._begun.discard(peer)
+        self._wakeups.pop(peer, None)
+        self._due = deque(p for p in self._due if p != peer)
+        return self.nodes.pop(peer)
 
     def invoke(self, peer: PeerId, target: str, inputs: Mapping[str, Any]) -> ExecId:
         """Invoke a target on a Node, at the present time."""
@@ -136,6 +146,17 @@ class Loopback:
             f"the Nodes were not quiet after {max_events} events", hint="do two of them answer each other?"
         )
 
+    def run_to(self, time: int) -> None:
+        """Go on until a time in nanoseconds, whatever is under way then. A Node that was never polled is, at first."""
+        for peer in self.nodes:
+            if peer not in self._begun:
+                self._mark(peer)
+        self._poll_due()
+        while self._heap and self._heap[0][0] <= time:
+            self._next()
+            self._poll_due()
+        self.now = max(self.now, time)
+
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _mark(self, peer: PeerId) -> None:
@@ -147,6 +168,7 @@ class Loopback:
         while self._due:
             peer = self._due.popleft()
             self._is_due.discard(peer)
+            self._begun.add(peer)
             node = self.nodes[peer]
             result = node.poll(self.now)
             for step in result.steps:
@@ -166,9 +188,14 @@ class Loopback:
         self._push(when, peer, None, b"")
 
     def _advance(self) -> bool:
-        """Go to the next event and deliver all that is due then. Returns False when all is quiet."""
+        """Go to the next event. Returns False when all is quiet."""
         if not self._heap or not (self._in_flight or self._busy):
             return False
+        self._next()
+        return True
+
+    def _next(self) -> None:
+        """Go to the next event and deliver all that is due then."""
         self.now = max(self.now, self._heap[0][0])
         while self._heap and self._heap[0][0] <= self.now:
             when, _, peer, source, data = heapq.heappop(self._heap)
@@ -178,9 +205,9 @@ class Loopback:
                     self._mark(peer)
                 continue
             self._in_flight -= 1
-            self.nodes[peer].receive(data, self.now, source=source)
-            self._mark(peer)
-        return True
+            if peer in self.nodes:
+                self.nodes[peer].receive(data, self.now, source=source)
+                self._mark(peer)
 
     def _send(self, source: PeerId, step: SendEnvelope) -> None:
         self.envelopes += 1

@@ -1,4 +1,4 @@
-"""Registers the first-party benchmark suites and `bb bench`."""
+"""Registers the first-party benchmark suites, `bb bench` and `bb conformance`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def bb_register_suites(suites: Any) -> None:
 
 @bb.hookimpl
 def bb_register_commands(app: Any) -> None:
-    """Add `bb bench`."""
+    """Add `bb bench` and `bb conformance`."""
     from bb_plugins.bench.commands import bench
+    from bb_plugins.bench.conformance import conformance
 
     app.command("bench")(bench)
+    app.command("conformance")(conformance)

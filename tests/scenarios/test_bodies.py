@@ -25,7 +25,7 @@ class ReferenceBackend(bb.roles.Backend):
 
     def kernel(self, name: str, attributes: Mapping[str, Any]) -> Callable[..., Any]:
         taken = attributes.get("captures", ())
-        attributes = {k: v for k, v in attributes.items() if k != "captures"}
+        attributes = {k: v for k, v in attributes.items() if k not in ("captures", "outputs")}
 
         def run(*inputs: Any) -> Any:
             names = [f"in{i}" for i in range(len(inputs) - len(taken))]

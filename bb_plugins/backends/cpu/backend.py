@@ -8,7 +8,11 @@ from typing import Any
 
 import bb_core as bb
 from bb_core.errors import RoleError, did_you_mean
-from bb_plugins.backends.cpu.ops import OPS
+from bb_plugins.backends.cpu.node import Node
+from bb_plugins.backends.cpu.table import NAMES, NEWEST, OLDEST, gives_several, kernel_of
+
+OPSET = 21
+"""That of artefacts, by which the engine's ops are read."""
 
 _PRIMITIVES = {
     "add_scaled": "aggregate",
@@ -25,7 +29,8 @@ _PRIMITIVES = {
 class CpuBackend(bb.roles.Backend):
     """Compute on the CPU, on the calling thread, with equal bytes for equal inputs."""
 
-    ops = frozenset(OPS)
+    ops = NAMES
+    opsets = range(OLDEST, NEWEST + 1)
 
     @dataclass(frozen=True, slots=True)
     class Config:
@@ -44,14 +49,27 @@ class CpuBackend(bb.roles.Backend):
             limit_blas(config.blas_threads)
 
     def kernel(self, name: str, attributes: Mapping[str, Any]) -> Callable[..., Any]:
-        """Return the callable of an ONNX op."""
-        if name not in OPS:
-            raise RoleError(f"CpuBackend has no op {name!r}", hint=did_you_mean(name, OPS))
-        return OPS[name](attributes)
+        """Return the callable of an ONNX op.
+
+        Raises:
+            RoleError: there is no such op, or none of so old an opset.
+        """
+        count, opset = int(attributes.get("outputs", 1)), int(attributes.get("opset", OPSET))
+        domain, _, op = name.rpartition(".")
+        node = Node(op, attributes, {"": opset} | ({domain: 1} if domain else {}), domain, (True,) * count)
+        found = kernel_of(node)
+        return _trimmed(found, count) if gives_several(domain, op) else found
 
     def primitive(self, name: str) -> Callable[..., Any]:
         """Return an in-place training kernel."""
         return primitive(name)
+
+
+def _trimmed(kernel: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """Leave out the outputs of a kernel that nobody has asked for."""
+    if count == 1:
+        return lambda *inputs: kernel(*inputs)[0]
+    return lambda *inputs: kernel(*inputs)[:count]
 
 
 def primitive(name: str) -> Callable[..., Any]:

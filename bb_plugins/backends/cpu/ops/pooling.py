@@ -1,0 +1,139 @@
+"""Pooling: each window becomes one number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bb_plugins.backends.cpu.node import Array, Kernel, Make, Node, is_narrow
+from bb_plugins.backends.cpu.ops.convolution import Window, padded, window_of, windows
+
+
+def _folded(x: Array, window: Window, fill: Any, fold: Callable[..., Any]) -> Array:
+    """Fold the windows with a ufunc, one place of the kernel after another: faster than along short, strided axes."""
+    view = windows(padded(x, window, fill), window)
+    places = iter(np.ndindex(*window.kernel))
+    out = np.array(view[(slice(None), slice(None), *next(places))])
+    for at in places:
+        fold(out, view[(slice(None), slice(None), *at)], out=out)
+    return out
+
+
+def _least(dtype: np.dtype[Any]) -> Any:
+    return np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf
+
+
+def max_pool(node: Node) -> Kernel:
+    """Give the largest of each window, and where in the whole input it stands."""
+    kernel = node.ints("kernel_shape") or ()
+    by_column = node.flag("storage_order")
+
+    def run(x: Array) -> Any:
+        window = window_of(node, x.shape[2:], kernel)
+        if not node.wants(1):
+            return (_folded(x, window, _least(x.dtype), np.maximum),)
+        rank = len(kernel)
+        view = windows(padded(x, window, _least(x.dtype)), window)
+        flat = view.reshape(*x.shape[:2], -1, *window.out)
+        best = flat.argmax(2)
+        values = np.take_along_axis(flat, best[:, :, None], 2)[:, :, 0]
+        places = np.zeros(best.shape, np.int64)
+        within = np.unravel_index(best, kernel)
+        step = 1
+        for i in range(rank) if by_column else range(rank - 1, -1, -1):
+            start = np.arange(window.out[i]) * window.strides[i] - window.before[i]
+            start = start.reshape([-1 if a == i else 1 for a in range(rank)])
+            places += (start + within[i] * window.dilations[i]) * step
+            step *= x.shape[2 + i]
+        images = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *[1] * rank)
+        return values, places + images * step
+
+    return run
+
+
+def average_pool(node: Node) -> Kernel:
+    """Average each window: of what lies in the input, or with the padding if `count_include_pad`."""
+    kernel = node.ints("kernel_shape") or ()
+    with_padding = node.flag("count_include_pad")
+
+    def run(x: Array) -> Array:
+        window = window_of(node, x.shape[2:], kernel)
+        wide = x.astype(np.float32) if is_narrow(x.dtype) else x
+        summed = _folded(wide, window, 0, np.add)
+        return np.asarray(summed / _counts(x, window, with_padding=with_padding).astype(wide.dtype)).astype(
+            x.dtype, copy=False
+        )
+
+    return run
+
+
+def _counts(x: Array, window: Window, *, with_padding: bool) -> Array:
+    """Count, for each place of a window, the elements that lie inside: the product over the axes."""
+    counts = np.ones(window.out, np.int64)
+    for i, length in enumerate(x.shape[2:]):
+        low, high = (-window.before[i], length + window.after[i]) if with_padding else (0, length)
+        first = np.arange(window.out[i]) * window.strides[i] - window.before[i]
+        at = first[:, None] + np.arange(window.kernel[i]) * window.dilations[i]
+        along = ((at >= low) & (at < high)).sum(1)
+        counts *= along.reshape([-1 if a == i else 1 for a in range(len(window.out))])
+    return counts
+
+
+def lp_pool(node: Node) -> Kernel:
+    """Give the p-norm of each window."""
+    kernel, p = node.ints("kernel_shape") or (), node.get("p", 2)
+
+    def run(x: Array) -> Array:
+        window = window_of(node, x.shape[2:], kernel)
+        return np.asarray(_folded(np.abs(x) ** p, window, 0, np.add) ** (1 / p), x.dtype)
+
+    return run
+
+
+def over_all_space(fold: Callable[[Node, Array, tuple[int, ...]], Any]) -> Make:
+    """Make the kernel of a pooling whose window is the whole space."""
+
+    def make(node: Node) -> Kernel:
+        return lambda x: np.asarray(fold(node, x, tuple(range(2, x.ndim)))).astype(x.dtype, copy=False)
+
+    return make
+
+
+def global_average(node: Node, x: Array, axes: tuple[int, ...]) -> Any:
+    """Average each channel."""
+    return np.mean(x.astype(np.float32) if is_narrow(x.dtype) else x, axis=axes, keepdims=True)
+
+
+def global_max(node: Node, x: Array, axes: tuple[int, ...]) -> Any:
+    """Largest of each channel."""
+    return np.max(x, axis=axes, keepdims=True)
+
+
+def global_lp(node: Node, x: Array, axes: tuple[int, ...]) -> Any:
+    """P-norm of each channel."""
+    p = node.get("p", 2)
+    return np.sum(np.abs(x) ** p, axis=axes, keepdims=True) ** (1 / p)
+
+
+def max_unpool(node: Node) -> Kernel:
+    """Put each element where MaxPool found it, zeros elsewhere."""
+    kernel = node.ints("kernel_shape") or ()
+    rank = len(kernel)
+    strides, pads = node.ints("strides") or (1,) * rank, node.ints("pads") or (0,) * 2 * rank
+
+    def run(x: Array, at: Array, shape: Array | None = None) -> Array:
+        space = [
+            (n - 1) * s - pads[i] - pads[i + rank] + k
+            for i, (n, s, k) in enumerate(zip(x.shape[2:], strides, kernel, strict=True))
+        ]
+        out = np.zeros((*x.shape[:2], *space), x.dtype)
+        out.reshape(-1)[at.reshape(-1)] = x.reshape(-1)
+        if shape is None:
+            return out
+        whole = np.zeros([int(d) for d in shape], x.dtype)
+        whole[tuple(slice(d) for d in out.shape)] = out
+        return whole
+
+    return run
