@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,37 @@ class FakeLater:
             self._on_cancel()
 
 
+class FakeBook:
+    """An address book of a test: `known` has the addresses by peer."""
+
+    def __init__(self) -> None:
+        self.known: dict[PeerId, tuple[bytes, ...]] = {}
+
+    def add(self, peer: PeerId, addresses: Sequence[bytes]) -> None:
+        """Add addresses of a peer."""
+        self.known[peer] = (*self.known.get(peer, ()), *addresses)
+
+    def addresses(self, peer: PeerId) -> Sequence[bytes]:
+        """Return those of a peer."""
+        return self.known.get(peer, ())
+
+    def withdraw(self, peer: PeerId) -> None:
+        """Take them back."""
+        self.known.pop(peer, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What `ctx.send` was given."""
+
+    peer: PeerId
+    op: str
+    payload: Any
+    component: int | None
+    answer: bool
+    deadline: int | None
+
+
 class FakeContext:
     """A `bb.Context` whose fields a test sets: `ctx.source`, `ctx.request`, `ctx.requests`, `ctx.is_response`.
 
@@ -68,6 +100,10 @@ class FakeContext:
         laters: All that `later` has made.
         closed: The requests that `close` was given.
         published: The events that were published.
+        emitted: What was given to the host: (topic, value).
+        sent: What was sent to peers.
+        timers: When each timer that is set comes, by tag; the test calls `on_timer`.
+        refused: Peers that this Node does not deal with.
         asked_for: The slots that `dependency` was asked for.
     """
 
@@ -91,6 +127,12 @@ class FakeContext:
         self.laters: list[FakeLater] = []
         self.closed: list[int] = []
         self.published: list[str] = []
+        self.emitted: list[tuple[str, Any]] = []
+        self.sent: list[Sent] = []
+        self.timers: dict[str, int] = {}
+        self.refused: set[PeerId] = set()
+        self.addresses: Sequence[bytes] = ()
+        self.book = FakeBook()
         self.asked_for: list[str] = []
         self._peers = [PeerId.from_int(n) for n in range(1, peers + 1)] if isinstance(peers, int) else list(peers)
         self._dependencies = dict(dependencies or {})
@@ -114,7 +156,37 @@ class FakeContext:
 
     def peers(self, peer_class: str | None = None) -> Sequence[PeerId]:
         """Return the peers, in order of id, never this Node."""
-        return tuple(sorted(p for p in self._peers if p != self.peer_id))
+        return tuple(sorted(p for p in self._peers if p != self.peer_id and p not in self.refused))
+
+    def is_allowed(self, peer: PeerId) -> bool:
+        """Whether a peer is not among the refused."""
+        return peer not in self.refused
+
+    def send(
+        self,
+        peer: PeerId,
+        op: str,
+        payload: Any,
+        *,
+        component: int | None = None,
+        answer: bool = False,
+        deadline: int | None = None,
+    ) -> int:
+        """Note what is sent; returns a request's id when an answer is wanted."""
+        self.sent.append(Sent(peer, op, payload, component, answer, deadline))
+        return len(self.sent) if answer else 0
+
+    def after(self, delay: int, tag: str) -> None:
+        """Note a timer."""
+        self.timers[tag] = self.now + delay
+
+    def cancel_timer(self, tag: str) -> None:
+        """Take a timer back."""
+        self.timers.pop(tag, None)
+
+    def emit(self, topic: str, value: Any) -> None:
+        """Note a value for the host."""
+        self.emitted.append((topic, value))
 
     def publish(self, kind: str) -> None:
         """Note an event."""

@@ -19,6 +19,8 @@ SUBJECTS: dict[str, dict[str, Any]] = {
         "make": bb.use("bytesandbrains.ArrayDataSource", **EXAMPLES, batch_size=6),
         "traits": {"portable_config": False},
     },
+    "bytesandbrains.GlobalRegistryClient": {"traits": {"inputs": {"announce": (bb.PeerId.from_int(1),)}}},
+    "bytesandbrains.GlobalRegistryServer": {"traits": {"sees_all": False}},
     "bytesandbrains.FedAvgM": {"make": bb.use("bytesandbrains.FedAvgM", momentum=0.5)},
     "bytesandbrains.MLP": {
         "make": bb.use("bytesandbrains.MLP", layers=(4, 8, 3), momentum=0.5),

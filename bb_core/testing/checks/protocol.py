@@ -11,6 +11,7 @@ from bb_core import types as t
 from bb_core.errors import UnknownModule
 from bb_core.ids import PeerId
 from bb_core.ops.spec import REQUIRED, Attribute, OpSpec
+from bb_core.roles.protocol import inbound_of
 from bb_core.testing.checks import checks, expect
 from bb_core.testing.subject import Call, Skip, Subject, Tour
 from bb_core.testing.traits import ProtocolTraits
@@ -50,7 +51,7 @@ def _attribute(attribute: Attribute) -> Any:
 
 def call_of(method: str, spec: OpSpec, given: tuple[Any, ...] | None) -> Call:
     """Make a Call of an op, with values of its ports' types unless some are given."""
-    inputs = tuple(example_of(p.type) for p in spec.inputs) if given is None else given
+    inputs = tuple(None if p.optional else example_of(p.type) for p in spec.inputs) if given is None else given
     return Call(method, inputs, {a.name: _attribute(a) for a in spec.attributes}, PeerId.from_int(1), 7)
 
 
@@ -67,10 +68,11 @@ def bad_calls(subject: Subject) -> list[tuple[str, Call]]:
 
 
 def declares_a_protocol(subject: Subject) -> None:
-    """It has a dotted protocol name, and ops of its own."""
+    """It names its protocol, and has ops of its own or some that peers may call."""
     name = getattr(subject.cls, "protocol", "")
-    expect("." in name, f"the protocol is {name!r}; expected a stable dotted name")
-    expect(subject.specs, f"the protocol {name!r} has no op: @bb.roles.op on its methods")
+    expect(name, "it has no `protocol`; expected a stable dotted name")
+    ops = subject.specs or inbound_of(subject.cls)
+    expect(ops, f"the protocol {name!r} has no op: @bb.roles.op or @bb.roles.inbound on its methods")
 
 
 def nodes_agree_in_spite_of_loss(subject: Subject) -> None:
