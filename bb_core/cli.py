@@ -13,6 +13,7 @@ from rich.table import Table
 from bb_core.commands.compile import compile_program
 from bb_core.commands.explain import explain_snapshot
 from bb_core.commands.inspect import inspect_program
+from bb_core.commands.new import new
 from bb_core.commands.replay import replay_recording
 from bb_core.commands.showing import show
 from bb_core.commands.wire import wire
@@ -36,6 +37,7 @@ def application() -> typer.Typer:
     app.command("explain")(explain_snapshot)
     app.command("replay")(replay_recording)
     app.add_typer(wire)
+    app.add_typer(new)
     app.command("plugins")(plugins)
     app.command("version")(version)
     for title, error in installed_plugins().add_commands(app):

@@ -92,7 +92,9 @@ def sizes_are_true(subject: Subject) -> None:
     """`bytes_in` and `bytes_out` of the stats are the sizes of the value and of what was encoded."""
     for value, encoded, stats, _ in _pairs(subject):
         expect(stats.get("bytes_in") == value.nbytes, f"bytes_in is {stats.get('bytes_in')}; it was {value.nbytes}")
-        size = encoded.nbytes if isinstance(encoded, np.ndarray) else len(encoded) if isinstance(encoded, bytes) else None
+        size = (
+            encoded.nbytes if isinstance(encoded, np.ndarray) else len(encoded) if isinstance(encoded, bytes) else None
+        )
         if size is not None:
             expect(stats.get("bytes_out") == size, f"bytes_out is {stats.get('bytes_out')}; it was {size}")
 

@@ -247,7 +247,6 @@ def keeps_no_context(subject: Subject) -> None:
 
 def laters_are_answered(subject: Subject) -> None:
     """A Later that an op makes is returned and answered, by its deadline at the latest; and can be cancelled."""
-
     promised: list[int] = []
     played = iter(range(10**9))
 
@@ -387,7 +386,7 @@ def errors_change_nothing(subject: Subject) -> None:
             raise Skip("it cannot be kept") from None
         try:
             stage.call(call)
-        except Exception:  # which error is another check's question  # noqa: S112
+        except Exception:  # which error is another check's question
             after = _packed(subject, stage.instance)
             expect(before == after, f"{call.method} with {what} raises, and has changed the Concrete")
 

@@ -99,7 +99,9 @@ def fewer_than_k_are_filled_up(subject: Subject) -> None:
     ids = np.asarray(stage.do("add", _vectors(subject, 0, 2), None))
     found = np.asarray(stage.do("search", _vectors(subject, 0, 1), k=5)[0])
     expect(found.shape == (1, 5), f"k=5 among two vectors gives the shape {found.shape}")
-    expect(set(found[0, 2:].tolist()) == {-1}, f"k=5 among two vectors gives {found[0].tolist()}; expected -1 at the end")
+    expect(
+        set(found[0, 2:].tolist()) == {-1}, f"k=5 among two vectors gives {found[0].tolist()}; expected -1 at the end"
+    )
     if subject.traits.exact:
         expect(set(found[0, :2].tolist()) == set(ids.tolist()), f"the two vectors are not among {found[0].tolist()}")
 
@@ -124,7 +126,7 @@ def another_length_is_refused(subject: Subject) -> None:
         stage, _, _ = _filled(subject)
         try:
             stage.call(call)
-        except Exception:  # which error is another check's question  # noqa: S112
+        except Exception:  # which error is another check's question
             continue
         expect(False, f"{call.method} takes vectors of another length")
 

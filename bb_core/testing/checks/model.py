@@ -137,7 +137,7 @@ def another_layout_is_refused(subject: Subject) -> None:
         for wrong in (np.concatenate([params, params]), params[:-1]):
             try:
                 stage.do(method, wrong)
-            except Exception:  # which error is another check's question  # noqa: S112
+            except Exception:  # which error is another check's question
                 continue
             expect(False, f"{method} takes a vector of {wrong.size} instead of {params.size}")
 
@@ -292,4 +292,3 @@ CHECKS = checks(
     measuring_trains_nothing,
     tours=True,
 )
-

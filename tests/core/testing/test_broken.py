@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from bb_core.testing import check_concrete
-from bb_core.testing.checks import aggregator, backend, codec, common, data_source, index, model, peer_selector, protocol
+from bb_core.testing.checks import (
+    aggregator,
+    backend,
+    codec,
+    common,
+    data_source,
+    index,
+    model,
+    peer_selector,
+    protocol,
+)
 from tests.core.testing.broken import BROKEN, Broken
 
 ROLES = (aggregator, backend, codec, data_source, index, model, peer_selector, protocol)
