@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from bb_core.commands.compile import compile_program
+from bb_core.commands.doctor import doctor
 from bb_core.commands.explain import explain_snapshot
 from bb_core.commands.inspect import inspect_program
 from bb_core.commands.new import new
+from bb_core.commands.plugins import list_plugins
 from bb_core.commands.replay import replay_recording
+from bb_core.commands.roles import list_roles
 from bb_core.commands.showing import show
 from bb_core.commands.wire import wire
 from bb_core.errors import BBError, PluginError
@@ -38,7 +38,9 @@ def application() -> typer.Typer:
     app.command("replay")(replay_recording)
     app.add_typer(wire)
     app.add_typer(new)
-    app.command("plugins")(plugins)
+    app.command("plugins")(list_plugins)
+    app.command("roles")(list_roles)
+    app.command("doctor")(doctor)
     app.command("version")(version)
     for title, error in installed_plugins().add_commands(app):
         Console(stderr=True, highlight=False).print(f"the commands of {title} are missing: {error}", markup=False)
@@ -57,39 +59,6 @@ def main() -> None:
 def version() -> None:
     """Print the version."""
     typer.echo(f"bytesandbrains {__version__}")
-
-
-def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
-    """List the plugins that are installed, what each registers, and why one is not loaded."""
-    found = installed_plugins()
-    if as_json:
-        typer.echo(json.dumps(_as_data(), indent=1))
-        return
-    table = Table(title="Plugins")
-    for column in ("distribution", "version", "entry point", "registers", "status"):
-        table.add_column(column, overflow="fold")
-    for status in found.statuses:
-        names = ", ".join(e.name for e in found.registry if e.owner == status.title)
-        state = f"[red]{status.error}" if status.error else "[green]loaded"
-        table.add_row(status.distribution, status.version, status.name, names or "-", state)
-    Console().print(table)
-
-
-def _as_data() -> dict[str, object]:
-    found = installed_plugins()
-    return {
-        "plugins": [
-            {
-                "distribution": s.distribution,
-                "version": s.version,
-                "entry_point": s.name,
-                "target": s.target,
-                "error": s.error,
-                "concretes": [e.name for e in found.registry if e.owner == s.title],
-            }
-            for s in found.statuses
-        ]
-    }
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 PROJECT: Final = "bytesandbrains"
 """Name of the pluggy project and of the entry-point group."""
 
+API_VERSION: Final = 1
+"""Version of these hooks. A plugin that says `bb_api_version = 1` in its module is loaded by this version alone."""
+
 hookspec: Final = pluggy.HookspecMarker(PROJECT)
 hookimpl: Final = pluggy.HookimplMarker(PROJECT)
 

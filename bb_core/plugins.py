@@ -7,14 +7,16 @@ at all, so that a plugin that fails half-way leaves nothing behind.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, Final
 
 import pluggy
 
 from bb_core import hooks
+from bb_core.errors import PluginLoadError, UsageError
 from bb_core.ops.table import check_op, declare_op
 from bb_core.registry import Ops, Registry, Stages, Suites, Types
 from bb_core.roles.contract import Role
@@ -26,6 +28,8 @@ class PluginStatus:
 
     Attributes:
         error: Empty when it is loaded; otherwise why it is not.
+        is_blocked: It was left out because somebody asked for it, which is no fault.
+        adds: What it registers: the names by kind, such as `concretes`.
     """
 
     name: str
@@ -33,6 +37,8 @@ class PluginStatus:
     version: str
     target: str
     error: str = ""
+    is_blocked: bool = False
+    adds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -71,15 +77,35 @@ class Plugins:
         return "" if entry is None else entry.owner.partition(" (")[0]
 
 
+_blocked: Final[set[str]] = set()
+
+
+def block(*names: str) -> None:
+    """Leave plugins out of this process: entry points or whole distributions, by name. Call it before anything else.
+
+    `BB_DISABLE_PLUGINS=a,b` does the same from outside.
+
+    Raises:
+        UsageError: the plugins are loaded already.
+    """
+    if installed_plugins.cache_info().currsize:
+        raise UsageError("the plugins are loaded already", hint="block before the first compile, install or run")
+    _blocked.update(names)
+
+
+def asked_to_disable() -> set[str]:
+    """The names in `BB_DISABLE_PLUGINS`."""
+    return {name.strip() for name in os.environ.get("BB_DISABLE_PLUGINS", "").split(",") if name.strip()}
+
+
 @cache
 def installed_plugins() -> Plugins:
-    """Load the installed plugins, once in a process. `BB_DISABLE_PLUGINS=a,b` leaves entry points out by name."""
+    """Load the installed plugins, once in a process, but those that `BB_DISABLE_PLUGINS=a,b` or `block` leave out."""
     manager = pluggy.PluginManager(hooks.PROJECT)
     manager.add_hookspecs(hooks)
     found = Plugins(manager)
-    disabled = {name.strip() for name in os.environ.get("BB_DISABLE_PLUGINS", "").split(",") if name.strip()}
     for entry_point in sorted(entry_points(group=hooks.PROJECT), key=_order):
-        _load(found, entry_point, entry_point.name in disabled)
+        found.statuses.append(_load(found, entry_point))
     return found
 
 
@@ -87,20 +113,31 @@ def _order(entry_point: EntryPoint) -> tuple[str, str]:
     return (entry_point.dist.name if entry_point.dist else "", entry_point.name)
 
 
-def _load(found: Plugins, entry_point: EntryPoint, disabled: bool) -> None:
+def _load(found: Plugins, entry_point: EntryPoint) -> PluginStatus:
     distribution = entry_point.dist.name if entry_point.dist else "unknown"
     version = entry_point.dist.version if entry_point.dist else "0"
     status = PluginStatus(entry_point.name, distribution, version, entry_point.value)
-    error = "disabled by BB_DISABLE_PLUGINS" if disabled else ""
-    if not disabled:
-        try:
-            _register(found, entry_point.load(), status)
-        except Exception as raised:  # a plugin may raise anything, and must stop no one but itself
-            error = f"{type(raised).__name__}: {raised}"
-    found.statuses.append(PluginStatus(status.name, distribution, version, status.target, error))
+    for names, by in ((asked_to_disable(), "disabled by BB_DISABLE_PLUGINS"), (_blocked, "blocked by this program")):
+        if names & {status.name, distribution}:
+            return replace(status, error=by, is_blocked=True)
+    try:
+        return replace(status, adds=_register(found, entry_point.load(), status))
+    except Exception as raised:  # a plugin may raise anything, and must stop no one but itself
+        return replace(status, error=f"{type(raised).__name__}: {raised}")
 
 
-def _register(found: Plugins, plugin: Any, status: PluginStatus) -> None:
+def _check_version(plugin: Any, status: PluginStatus) -> None:
+    wanted = getattr(plugin, "bb_api_version", hooks.API_VERSION)
+    if wanted != hooks.API_VERSION:
+        raise PluginLoadError(
+            f"{status.title} is for version {wanted} of the hooks; this is version {hooks.API_VERSION}",
+            hint=f"install a release of {status.distribution} that fits, or another of bytesandbrains",
+        )
+
+
+def _register(found: Plugins, plugin: Any, status: PluginStatus) -> dict[str, tuple[str, ...]]:
+    """Ask a plugin what it registers, and take all of it over, or nothing. Returns the names, by kind."""
+    _check_version(plugin, status)
     manager = found.manager
     manager.register(plugin, name=f"{status.distribution}:{status.name}")
     others = [p for p in manager.get_plugins() if p is not plugin]
@@ -128,3 +165,11 @@ def _register(found: Plugins, plugin: Any, status: PluginStatus) -> None:
         manager.unregister(plugin)
         raise
     found.suites.modules.update(suites.modules)
+    adds = {
+        "concretes": [e.name for e in registry],
+        "ops": [f"{spec.domain}.{spec.name}" for spec in ops.specs],
+        "types": [e.name for e in types.entries],
+        "stages": [e.name for e in stages],
+        "suites": sorted(suites.modules),
+    }
+    return {kind: tuple(names) for kind, names in adds.items() if names}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
 
+from bb_core import keys
 from bb_core.configs import make_config
 from bb_core.engine.engine import Engine
 from bb_core.engine.program import Program, load_program
 from bb_core.errors import (
     InstallError,
+    PluginError,
     RoleMismatch,
     UnboundDependency,
     UnboundSlot,
@@ -23,6 +26,7 @@ from bb_core.errors import (
 )
 from bb_core.ids import PeerId
 from bb_core.ir.naming import bootstrap_name
+from bb_core.ir.proto import metadata
 from bb_core.node.config import NodeConfig
 from bb_core.node.node import Node
 from bb_core.plugins import installed_plugins
@@ -60,7 +64,32 @@ def install(
     """
     options = options or NodeConfig()
     installed_plugins()  # they may declare types that the artefact names
-    program = load_program(onnx.ModelProto.FromString(model) if isinstance(model, bytes) else model)
+    proto = onnx.ModelProto.FromString(model) if isinstance(model, bytes) else model
+    try:
+        return _install((peer_id, _claims(addresses, options.limits)), proto, targets, config, options)
+    except (InstallError, PluginError) as error:
+        absent = absent_plugins(proto)
+        if absent:  # what is missing is theirs, most likely
+            install = "pip install " + " ".join(p.replace(" ", "==") for p in absent)
+            error.hint = f"{install}; {error.hint}" if error.hint else install
+        raise
+
+
+def absent_plugins(model: onnx.ModelProto) -> list[str]:
+    """Return the plugins that an artefact was compiled with and that are not installed here: `distribution version`."""
+    passport = json.loads(metadata(model).get(keys.PASSPORT, "{}"))
+    here = {status.distribution for status in installed_plugins().statuses}
+    return [plugin for plugin in passport.get("plugins", ()) if plugin.partition(" ")[0] not in here]
+
+
+def _install(
+    peer: tuple[PeerId, tuple[bytes, ...]],
+    model: onnx.ModelProto,
+    targets: Sequence[str],
+    config: Mapping[str, Any] | None,
+    options: NodeConfig,
+) -> Node:
+    program = load_program(model)
     if not targets:
         raise UnknownTarget("no target was named", expected=f"one or more of {sorted(program.functions)}")
     for target in targets:
@@ -70,7 +99,6 @@ def install(
     for path in given:
         if path not in program.bindings:
             raise UnknownSlot(f"config names the slot {path!r}", hint=did_you_mean(path, program.bindings))
-    peer = (peer_id, _claims(addresses, options.limits))
     return Node(lambda: _engine(*peer, program, tuple(targets), given, options), targets, options)
 
 

@@ -160,7 +160,7 @@ def checks_of(
 
 
 def _of_role(make: Any, role: type[Role], traits: Any, expected: Mapping[str, str], several: bool) -> list[BoundCheck]:
-    module = _module_of(role)
+    module = checks_module(role)
     subject = Subject(make, role, _traits(traits, getattr(module, "TRAITS", Traits), several))
     subject.plan(getattr(module, "tour", None), getattr(module, "bad_calls", None))
     made = getattr(module, "kernel_checks", None)
@@ -171,7 +171,12 @@ def _of_role(make: Any, role: type[Role], traits: Any, expected: Mapping[str, st
     ]
 
 
-def _module_of(role: type[Role]) -> Any:
+def checks_module(role: type[Role]) -> Any:
+    """Return the module of a Role's checks.
+
+    Raises:
+        InvalidConcrete: nobody has registered the Role.
+    """
     if ROLES.get(role.role) is not role:
         raise InvalidConcrete(f"nobody has registered the Role {role.__name__}", hint="bb_register_roles does")
     return import_module(f"bb_core.testing.checks.{role.role}")

@@ -198,3 +198,33 @@ def test_an_unknown_name_gets_the_nearest() -> None:
     registry.add("x.Median", "x:Median", role="aggregator")
     with pytest.raises(UnknownConcrete, match=r"did you mean 'x\.Median'"):
         registry.resolve("x.Medain")
+
+
+ABSENT = """
+import sys
+import bb_core as bb
+
+try:
+    bb.install(bb.PeerId.from_int(0), [], open(sys.argv[1], "rb").read(), sys.argv[2:])
+except bb.errors.BBError as error:
+    print(error.hint)
+"""
+
+
+def test_install_names_the_package_that_an_artefact_needs(stranger: Path, tmp_path: Path) -> None:
+    compiling = PROGRAM.replace("result = bb.run(", "from pathlib import Path\nresult = bb.run(") + (
+        f"Path({str(tmp_path / 'median.onnx')!r}).write_bytes(result.artefact.SerializeToString())\n"
+    )
+    subprocess.run([stranger, "-c", compiling], capture_output=True, text=True, check=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", ABSENT, tmp_path / "median.onnx", "Averaging"],
+        capture_output=True, text=True, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout.startswith("pip install bb-median==1.2.3")
+    compiling = OP_PROGRAM + f"\nopen({str(tmp_path / 'op.onnx')!r}, 'wb').write(artefact.SerializeToString())\n"
+    subprocess.run([stranger, "-c", compiling], capture_output=True, text=True, check=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", ABSENT, tmp_path / "op.onnx", "Spreading"],
+        capture_output=True, text=True, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout.startswith("pip install bb-median==1.2.3")
