@@ -634,7 +634,7 @@ class SnapshotUnsupported(RoleError):
 
 
 class NotConforming(RoleError, AssertionError):
-    """A Concrete breaks promises of its Role, as the conformance kit has found; the message lists them, with what is promised."""
+    """The conformance kit has found that a Concrete breaks promises of its Role. The message lists them."""
 
     code = "BB-P020"
 

@@ -69,7 +69,9 @@ def _safely(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
         yield from look()
     except Exception as error:  # a broken installation may raise anything, and is what this is about
         name = look.__name__.strip("_")
-        yield Finding(name, "broken", f"{type(error).__name__}: {error}", "reinstall: pip install --force-reinstall ...")
+        yield Finding(
+            name, "broken", f"{type(error).__name__}: {error}", "reinstall: pip install --force-reinstall ..."
+        )
 
 
 # --- what is looked at ------------------------------------------------------------------------------------------------
@@ -87,7 +89,9 @@ def _compiled() -> Iterator[Finding]:
         try:
             module = import_module(name)
         except ImportError as error:
-            yield Finding(what, "broken", str(error), "build it: `make setup` in a checkout, else install the wheel again")
+            yield Finding(
+                what, "broken", str(error), "build it: `make setup` in a checkout, else install the wheel again"
+            )
             continue
         yield _built(what, Path(str(module.__file__)))
 
@@ -119,7 +123,9 @@ def _blas() -> Iterator[Finding]:
 
     config: Any = np.show_config(mode="dicts")
     blas = config.get("Build Dependencies", {}).get("blas", {})
-    yield Finding("numpy's BLAS", "ok", f"{blas.get('name', 'unknown')} {blas.get('version', '')}, numpy {np.__version__}")
+    yield Finding(
+        "numpy's BLAS", "ok", f"{blas.get('name', 'unknown')} {blas.get('version', '')}, numpy {np.__version__}"
+    )
     for pool in threadpool_info():
         if pool.get("user_api") == "blas":
             yield Finding(
@@ -130,10 +136,12 @@ def _blas() -> Iterator[Finding]:
 def _numba() -> Iterator[Finding]:
     import numba
 
-    yield Finding("numba", "ok", f"{numba.__version__}, {numba.config.NUMBA_NUM_THREADS} threads")
-    if numba.config.DISABLE_JIT:
+    config: Any = numba.config
+
+    yield Finding("numba", "ok", f"{numba.__version__}, {config.NUMBA_NUM_THREADS} threads")
+    if config.DISABLE_JIT:
         yield Finding("numba", "note", "NUMBA_DISABLE_JIT is set: kernels run as plain Python", "unset it")
-    own = str(numba.config.CACHE_DIR or "")
+    own = str(config.CACHE_DIR or "")
     homes = [Path(own)] if own else sorted(_homes())
     for home in homes:
         files = [f for f in home.rglob("*.nb[ic]") if f.is_file()]
@@ -142,7 +150,9 @@ def _numba() -> Iterator[Finding]:
         if os.access(home, os.W_OK):
             yield Finding("kernel cache", "ok", found)
         else:
-            yield Finding("kernel cache", "note", f"{found}, which cannot be written", "set NUMBA_CACHE_DIR to a folder")
+            yield Finding(
+                "kernel cache", "note", f"{found}, which cannot be written", "set NUMBA_CACHE_DIR to a folder"
+            )
 
 
 def _homes() -> set[Path]:
@@ -177,7 +187,10 @@ def _concretes() -> Iterator[Finding]:
         except Exception as error:  # importing a plugin's module may raise anything
             cause = error.__cause__ or error
             yield Finding(
-                f"Concrete {entry.name}", "broken", f"{type(cause).__name__}: {cause}", f"update {entry.owner.split()[0]}"
+                f"Concrete {entry.name}",
+                "broken",
+                f"{type(cause).__name__}: {cause}",
+                f"update {entry.owner.split()[0]}",
             )
 
 
@@ -189,13 +202,13 @@ def _extras() -> Iterator[Finding]:
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
         if name and extra and extra[1] in missing and not _is_installed(name[0]):
             missing[extra[1]].append(name[0])
-    for extra, absent in missing.items():
-        gives = EXTRAS.get(extra, "")
+    for title, absent in missing.items():
+        gives = EXTRAS.get(title, "")
         if absent:
-            todo = f'pip install "bytesandbrains[{extra}]"'
-            yield Finding(f"extra [{extra}]", "absent", f"{gives}; lacks {', '.join(sorted(set(absent)))}", todo)
+            todo = f'pip install "bytesandbrains[{title}]"'
+            yield Finding(f"extra [{title}]", "absent", f"{gives}; lacks {', '.join(sorted(set(absent)))}", todo)
         else:
-            yield Finding(f"extra [{extra}]", "ok", gives)
+            yield Finding(f"extra [{title}]", "ok", gives)
 
 
 def _is_installed(distribution: str) -> bool:

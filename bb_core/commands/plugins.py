@@ -37,10 +37,12 @@ def _with_commands(status: PluginStatus) -> PluginStatus:
     plugin = manager.get_plugin(f"{status.distribution}:{status.name}")
     app = typer.Typer()
     try:
-        manager.subset_hook_caller("bb_register_commands", [p for p in manager.get_plugins() if p is not plugin])(app=app)
+        manager.subset_hook_caller("bb_register_commands", [p for p in manager.get_plugins() if p is not plugin])(
+            app=app
+        )
     except Exception as error:  # a plugin may raise anything, and the others are still to be shown
         return replace(status, error=f"its commands are missing: {type(error).__name__}: {error}")
-    names = [str(c.name) for c in (*app.registered_commands, *app.registered_groups)]
+    names = [str(c.name) for c in app.registered_commands] + [str(g.name) for g in app.registered_groups]
     return replace(status, adds={**status.adds, "commands": tuple(sorted(names))}) if names else status
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 from importlib import import_module
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -43,9 +44,7 @@ def describe(role: type[Role]) -> dict[str, Any]:
         "says": _first(role.__doc__),
         "ops": [{"op": s.name, "method": m, "signature": s.signature(), "doc": s.doc} for m, s in specs.items()],
         "traits": _traits(role),
-        "concretes": [
-            {"name": e.name, "owner": e.owner} for e in installed_plugins().registry if e.role == role.role
-        ],
+        "concretes": [{"name": e.name, "owner": e.owner} for e in installed_plugins().registry if e.role == role.role],
     }
 
 
@@ -78,7 +77,7 @@ def _field_docs(cls: type) -> dict[str, str]:
         return {}
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
     found = {}
-    for field, doc in zip(body, body[1:], strict=False):
+    for field, doc in pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant):
             found[ast.unparse(field.target)] = " ".join(str(doc.value.value).split())
     return found

@@ -155,8 +155,11 @@ def _axes_input(*axes: int, shape: tuple[int, ...]) -> Make:
 
 
 _SOFT = _each(*({"axis": a} for a in (-1, 0, 1)), shapes=((3, 4), (2, 3, 4)))
-_SIGNED = ("Abs", "Ceil", "Cos", "Exp", "Floor", "Identity", "Neg", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Softplus",
+_SIGNED = ("Abs", "Ceil", "Cos", "Exp", "Floor", "Identity", "Neg", "Relu", "Round", "Sigmoid", "Sign", "Sin",
+           "Softplus",
            "Softsign", "Tan", "Tanh", "Erf", "HardSwish", "Mish", "Sinh", "Cosh", "Asinh", "Atan", "IsNaN")  # fmt: skip
+_REDUCTIONS = ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
+               "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare")  # fmt: skip
 _CASES: Final[dict[str, Make]] = {
     **{op: _each() for op in _SIGNED},
     **{op: _each(draw="positive") for op in ("Log", "Sqrt", "Reciprocal")},
@@ -169,7 +172,7 @@ _CASES: Final[dict[str, Make]] = {
     "Pow": _pairs(draw="positive"),
     **{op: _pairs(draw="truth") for op in ("And", "Or", "Xor")},
     "Not": _each(draw="truth"),
-    **dict.fromkeys(("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"), _reduce),
+    **dict.fromkeys(_REDUCTIONS, _reduce),
     "ArgMax": _arg,
     "ArgMin": _arg,
     "Softmax": _SOFT,
@@ -234,5 +237,5 @@ def oracle(op: str, case: Case) -> list[Any]:
     graph = helper.make_graph([_node(op, case)], "case", infos, [ValueInfoProto(name="y")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
     with np.errstate(all="ignore"):
-        found: list[Any] = ReferenceEvaluator(model).run(None, {f"x{n}": v for n, v in enumerate(case.inputs)})
-    return found
+        found: Any = ReferenceEvaluator(model).run(None, {f"x{n}": v for n, v in enumerate(case.inputs)})
+    return list(found)

@@ -41,7 +41,7 @@ def tensors(
     sides = draw(shapes()) if shape is None else shape
     count = math.prod(sides)
     raw = np.frombuffer(draw(st.binary(min_size=count * dtype.itemsize, max_size=count * dtype.itemsize)), np.uint8)
-    array = (raw % 2).astype(np.bool_) if dtype == np.bool_ else raw.view(dtype).copy()
+    array: Any = (raw % 2).astype(np.bool_) if dtype == np.bool_ else raw.view(dtype).copy()
     if finite and np.issubdtype(dtype, np.floating):
         array = np.nan_to_num(array, nan=0.0, posinf=1.0, neginf=-1.0)
     array = np.ascontiguousarray(array).reshape(sides)

@@ -1,7 +1,7 @@
 """What is checked: how a Concrete is made anew for each check, and how its ops are played.
 
-Theory of operation. A *tour* is a generator that a Role's checks give: it yields Calls of the Role's ops, in an order in
-which a program might make them, and is sent what each returned. Most common checks play the tour of a fresh instance
+Theory of operation. A *tour* is a generator that a Role's checks give: it yields Calls of the Role's ops, in an order
+in which a program might make them, and is sent what each returned. Most common checks play the tour of a fresh instance
 and look at one thing: whether two plays agree, whether inputs are as they were, and so on. To isolate them from one
 another a play is lenient: its inputs are writable copies, its outputs are not frozen, and a Later that nobody answers
 gives None. The check that is about such a thing asks for the strict form.
@@ -22,7 +22,7 @@ from bb_core.errors import BBError, RoleError, UsageError
 from bb_core.ids import PeerId
 from bb_core.ops.spec import OpSpec
 from bb_core.plugins import installed_plugins
-from bb_core.registry import Use
+from bb_core.registry import Use, check_class
 from bb_core.roles.contract import Role, implements, narrowed, specs_of
 from bb_core.roles.protocol import protocol_of
 from bb_core.testing.clock import FakeClock
@@ -132,7 +132,7 @@ class Subject:
 
     def __init__(self, make: Any, role: type[Role] | None, traits: Traits) -> None:
         self._make = factory(make)
-        self.traits = traits
+        self.traits: Any = traits  # of the class that the Role's checks want
         self.cls: type[Role] = type(self.make())
         self.role: type[Role] = role or Role
         self._tour: Callable[[Subject], Tour] = lambda subject: _no_tour()
@@ -205,7 +205,8 @@ class Subject:
             after: Called with (stage, outcome) after each.
         """
         stage = stage or self.stage()
-        tour, outcomes, sent = self.tour(), [], None
+        tour, sent = self.tour(), None
+        outcomes: list[Outcome] = []
         while True:
             try:
                 call = tour.send(sent)
@@ -271,11 +272,12 @@ class Subject:
 
 
 def factory(make: Any) -> Callable[[], Any]:
-    """Turn what an author names (a class, a stable name, `bb.use(...)`, or a function) into a function that makes one."""
+    """Turn what an author names (a class, a name, `bb.use(...)`, or a function) into a function that makes one."""
     use = Use(make) if isinstance(make, type | str) else make
     if isinstance(use, Use):
         cls = installed_plugins().resolve(use.concrete) if isinstance(use.concrete, str) else use.concrete
         config = use.config
+        check_class(cls)
         return lambda: cls(make_config(cls, config, "slot"))
     if not callable(make):
         raise UsageError(
@@ -292,5 +294,4 @@ def _with(call: Call, inputs: tuple[Any, ...]) -> Call:
 
 
 def _no_tour() -> Tour:
-    raise Skip("this Role has no tour of its ops")
-    yield  # a generator all the same
+    yield from ()

@@ -66,6 +66,8 @@ def misfit(value: Any, port: Port, dims: dict[str, int]) -> str:
     The engine makes a tensor of a number, a Record of a dict, a PeerList of a list, and a Trigger of None.
 
     Args:
+        value: What was returned.
+        port: Where it would go.
         dims: Sizes of the named dimensions so far; those of the value are added.
     """
     wanted = t.python_class(port.type)

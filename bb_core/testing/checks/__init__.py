@@ -1,7 +1,7 @@
 """The checks: one file for what is asked of every Concrete, one for each Role.
 
-A Role's file has `TRAITS`, the class of what a Concrete declares; `tour(subject)`, its ops in an order in which a program
-might use them; `bad_calls(subject)`, Calls that must not be answered or must change nothing; and `CHECKS`.
+A Role's file has `TRAITS`, the class of what a Concrete declares; `tour(subject)`, its ops in an order in which a
+program might use them; `bad_calls(subject)`, Calls that must not be answered or must change nothing; and `CHECKS`.
 """
 
 from __future__ import annotations

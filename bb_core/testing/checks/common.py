@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import gc
 import os
 import random
@@ -64,7 +64,8 @@ def config_is_frozen(subject: Subject) -> None:
     if config is Role.Config:
         return
     expect(dataclasses.is_dataclass(config), f"{subject.title}.Config is no dataclass")
-    expect(config.__dataclass_params__.frozen, f"{subject.title}.Config can be changed: @dataclass(frozen=True)")
+    how: Any = vars(config)["__dataclass_params__"]
+    expect(how.frozen, f"{subject.title}.Config can be changed: @dataclass(frozen=True)")
 
 
 def config_round_trips(subject: Subject) -> None:
@@ -361,7 +362,7 @@ TYPED = (BBError, ValueError, TypeError)
 
 
 def errors_are_typed(subject: Subject) -> None:
-    """What cannot be answered raises an error of ours, a ValueError or a TypeError; never an accident such as IndexError."""
+    """What cannot be answered raises an error of ours, a ValueError or a TypeError; no accident such as IndexError."""
     for what, call in subject.bad_calls():
         stage = subject.stage()
         subject.play(stage)
@@ -457,7 +458,7 @@ def _watched_clock(subject: Subject) -> Iterator[list[str]]:
         for name in _CLOCKS:
             original = getattr(time, name)
             replace(time, name, original, _watch(original, f"time.{name}", reads, subject))
-        replace(datetime, "datetime", datetime.datetime, _watched_datetime(reads, subject))
+        replace(dt, "datetime", dt.datetime, _watched_datetime(reads, subject))
         yield reads
     finally:
         for owner, name, value in reversed(undo):
@@ -474,7 +475,7 @@ def _watch(original: Callable[..., Any], name: str, reads: list[str], subject: S
 
 
 def _watched_datetime(reads: list[str], subject: Subject) -> type:
-    class Watched(datetime.datetime):
+    class Watched(dt.datetime):
         """`datetime.datetime`, which tells when it is asked for the time."""
 
         @classmethod

@@ -59,37 +59,39 @@ def batch_of(subject: Subject, number: int) -> tuple[Any, Any]:
 def tour(subject: Subject) -> Tour:
     """Play what the Model can do: predict, learn by parts, by steps and by passes, and exchange parameters."""
     batch, labels = batch_of(subject, 0)
-    params = None
-    if subject.has("params"):
-        params = yield Call("params")
-    if subject.has("set_mode"):
-        yield Call("set_mode", (), {"mode": "train"})
+    params = (yield Call("params")) if subject.has("params") else None
+    yield from _each(subject, Call("set_mode", (), {"mode": "train"}))
     if subject.has("forward"):
-        prediction = yield Call("forward", (batch,))
-        if subject.has("compute_loss"):
-            yield Call("compute_loss", (prediction, labels))
-        if subject.has("loss_grad", "backward"):
-            _, grad = yield Call("loss_grad", (prediction, labels))
-            yield Call("backward", (grad,))
-            for method in ("grads", "step", "zero_grad"):
-                if subject.has(method):
-                    yield Call(method)
-    if subject.has("train_step"):
-        yield Call("train_step", (batch, labels))
-    if subject.has("train_epochs"):
-        yield Call("train_epochs", (Toy([batch_of(subject, n) for n in range(2)]),), {"epochs": 2})
-    for method in ("params", "delta"):
-        if subject.has(method):
-            yield Call(method)
-    if params is not None and subject.has("apply_delta"):
-        yield Call("apply_delta", (np.full_like(params, 0.01),))
-    if params is not None and subject.has("load_parameters"):
-        yield Call("load_parameters", (params,))
-    if subject.has("evaluate"):
-        yield Call("evaluate", (batch, labels))
-    for method in ("params", "delta"):
-        if subject.has(method):
-            yield Call(method)
+        yield from _by_parts(subject, batch, labels)
+    toy = Toy([batch_of(subject, n) for n in range(2)])
+    yield from _each(
+        subject,
+        Call("train_step", (batch, labels)),
+        Call("train_epochs", (toy,), {"epochs": 2}),
+        Call("params"),
+        Call("delta"),
+    )
+    if params is not None:
+        yield from _each(
+            subject, Call("apply_delta", (np.full_like(params, 0.01),)), Call("load_parameters", (params,))
+        )
+    yield from _each(subject, Call("evaluate", (batch, labels)), Call("params"), Call("delta"))
+
+
+def _by_parts(subject: Subject, batch: Any, labels: Any) -> Tour:
+    prediction = yield Call("forward", (batch,))
+    yield from _each(subject, Call("compute_loss", (prediction, labels)))
+    if subject.has("loss_grad", "backward"):
+        _, grad = yield Call("loss_grad", (prediction, labels))
+        yield Call("backward", (grad,))
+        yield from _each(subject, Call("grads"), Call("step"), Call("zero_grad"))
+
+
+def _each(subject: Subject, *calls: Call) -> Tour:
+    """Make those Calls that the Model has."""
+    for call in calls:
+        if subject.has(call.method):
+            yield call
 
 
 def bad_calls(subject: Subject) -> list[tuple[str, Call]]:

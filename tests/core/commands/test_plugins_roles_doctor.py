@@ -81,7 +81,11 @@ def test_a_program_blocks_a_plugin_before_it_begins() -> None:
         "try:\n    block('models')\nexcept Exception as error:\n    print(error)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert "['blocked by this program']" in done.stdout
     assert "loaded already" in done.stdout
@@ -93,7 +97,9 @@ def test_roles_tells_ops_traits_and_concretes() -> None:
     for name, role in found.items():
         assert [o["method"] for o in role["ops"]] == list(specs_of(ROLES[name]))
         assert all(t["doc"] for t in role["traits"])
-    assert {"name": "bytesandbrains.FedAvg", "owner": "bytesandbrains 0.1.0 (aggregators)"} in found["aggregator"]["concretes"]
+    assert {"name": "bytesandbrains.FedAvg", "owner": "bytesandbrains 0.1.0 (aggregators)"} in found["aggregator"][
+        "concretes"
+    ]
     assert "cohort" in {t["trait"] for t in found["aggregator"]["traits"]}
 
 

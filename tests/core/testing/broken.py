@@ -212,7 +212,7 @@ class Hiding(Rows):
 @breaks("laters_are_answered")
 class Uncancellable(Rows):
     def on_data_loaded(self, ctx: Any) -> Any:
-        later = ctx.later(5, lambda ctx: later.complete(), None, lambda: self.gone.cancel())
+        later = ctx.later(5, lambda ctx: later.complete(), None, lambda: self.gone.cancel() or None)
         return later
 
 
