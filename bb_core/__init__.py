@@ -22,6 +22,7 @@ from bb_core.dsl import (
     Output,
     PeerSelectorSlot,
     ProtocolSlot,
+    slot_of,
 )
 from bb_core.hooks import hookimpl
 from bb_core.ids import PeerId
@@ -121,6 +122,7 @@ __all__ = [
     "read_site",
     "roles",
     "run",
+    "slot_of",
     "syscalls",
     "types",
     "u8",

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pluggy
 
 if TYPE_CHECKING:
-    from bb_core.registry import Ops, Registry, Stages, Suites, Types
+    from bb_core.registry import Ops, Registry, Roles, Stages, Suites, Types
 
 PROJECT: Final = "bytesandbrains"
 """Name of the pluggy project and of the entry-point group."""
@@ -64,6 +64,15 @@ def bb_register_types(types: Types) -> None:
     """Add types to the lattice: `types.declare("mypkg.sparse", python_class=Sparse, encode=..., decode=...)`.
 
     The name is stable and begins with the package's own. With `encode` and `decode` its values can be sent.
+    """
+
+
+@hookspec
+def bb_register_roles(roles: Roles) -> None:
+    """Add Roles beside the eight: `roles.add(Scheduler, checks="mypkg.checks")`.
+
+    A Role is a class with a `role` name, which begins with the package's own, and ops. Modules have slots of it by
+    `bb.slot_of(Scheduler)`. `checks` names the module of what the conformance kit asks of its Concretes.
     """
 
 

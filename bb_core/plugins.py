@@ -17,8 +17,8 @@ import pluggy
 
 from bb_core import hooks
 from bb_core.errors import PluginLoadError, UsageError
-from bb_core.ops.table import check_op, declare_op
-from bb_core.registry import Ops, Registry, Stages, Suites, Types
+from bb_core.ops.table import check_op, declare_op, declare_role
+from bb_core.registry import Ops, Registry, RoleEntry, Roles, Stages, Suites, Types
 from bb_core.roles.contract import Role
 
 
@@ -54,6 +54,7 @@ class Plugins:
     registry: Registry = field(default_factory=Registry)
     suites: Suites = field(default_factory=Suites)
     stages: Stages = field(default_factory=Stages)
+    roles: dict[str, RoleEntry] = field(default_factory=dict)
     statuses: list[PluginStatus] = field(default_factory=list)
 
     def resolve(self, name: str) -> type[Role]:
@@ -142,11 +143,12 @@ def _register(found: Plugins, plugin: Any, status: PluginStatus) -> dict[str, tu
     manager.register(plugin, name=f"{status.distribution}:{status.name}")
     others = [p for p in manager.get_plugins() if p is not plugin]
     registry, suites = Registry(owner=status.title), Suites(owner=status.title)
-    ops = Ops(owner=status.title)
+    ops, roles = Ops(owner=status.title), Roles(owner=status.title)
     stages, types = Stages(owner=status.title), Types(owner=status.title)
     try:
         manager.check_pending()
         manager.subset_hook_caller("bb_register_concretes", others)(registry=registry)
+        manager.subset_hook_caller("bb_register_roles", others)(roles=roles)
         manager.subset_hook_caller("bb_register_suites", others)(suites=suites)
         manager.subset_hook_caller("bb_register_stages", others)(stages=stages)
         manager.subset_hook_caller("bb_register_ops", others)(ops=ops)
@@ -156,6 +158,8 @@ def _register(found: Plugins, plugin: Any, status: PluginStatus) -> dict[str, tu
                 found.suites.add(name, suites.modules[name])  # raises, naming the suite
         for spec in ops.specs:
             check_op(spec)
+        for added in roles.entries:
+            declare_role(added.role, status.title)
         types.apply()
         for spec in ops.specs:
             declare_op(spec, status.title)
@@ -165,7 +169,9 @@ def _register(found: Plugins, plugin: Any, status: PluginStatus) -> dict[str, tu
         manager.unregister(plugin)
         raise
     found.suites.modules.update(suites.modules)
+    found.roles.update({added.role.role: added for added in roles.entries})
     adds = {
+        "roles": [added.role.role for added in roles.entries],
         "concretes": [e.name for e in registry],
         "ops": [f"{spec.domain}.{spec.name}" for spec in ops.specs],
         "types": [e.name for e in types.entries],

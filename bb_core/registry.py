@@ -284,6 +284,32 @@ class Types:
                 register(e.name, e.python_class, e.encode, e.decode)
 
 
+@dataclass(frozen=True, slots=True)
+class RoleEntry:
+    """A Role that a plugin adds, and the module of its checks; empty when it has none of its own."""
+
+    role: type[Role]
+    checks: str
+    owner: str
+
+
+@dataclass(slots=True)
+class Roles:
+    """Roles that a plugin adds beside the eight."""
+
+    owner: str = ""
+    entries: list[RoleEntry] = field(default_factory=list)
+
+    def add(self, role: type[Role], *, checks: str = "") -> None:
+        """Add a Role.
+
+        Args:
+            role: A subclass of `bb.roles.Role` with a `role` name and ops.
+            checks: Module of its conformance checks; imported by the kit alone.
+        """
+        self.entries.append(RoleEntry(role, checks, self.owner))
+
+
 @dataclass(slots=True)
 class Ops:
     """Ops that a plugin declares in domains of its own."""

@@ -12,12 +12,11 @@ import typer
 from rich.console import Console
 
 from bb_core.errors import UsageError, did_you_mean
-from bb_core.roles import ROLES
 
 new = typer.Typer(name="new", help="Write a package to start from.", no_args_is_help=True)
 
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
-_WRITTEN = tuple(ROLES)  # the eight; a plugin's own Roles come later, and are for their authors to start
+_WRITTEN = ("backend", "model", "index", "aggregator", "codec", "data_source", "peer_selector", "protocol")
 _TAKEN = {"bb", "bb_core", "bb_plugins", "bytesandbrains", "bench", "test", "tests"}
 
 Into = Annotated[Path, typer.Option("--into", help="Folder in which the package's own is made.")]

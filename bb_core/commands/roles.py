@@ -51,7 +51,9 @@ def describe(role: type[Role]) -> dict[str, Any]:
 def _traits(role: type[Role]) -> list[dict[str, str]]:
     from bb_core.testing.kit import checks_module
 
-    traits = checks_module(role).TRAITS
+    traits = getattr(checks_module(role), "TRAITS", None)
+    if traits is None:
+        return []
     common = {f.name for f in dataclasses.fields(import_module("bb_core.testing.traits").Traits)}
     docs = _field_docs(traits)
     return [

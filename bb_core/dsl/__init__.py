@@ -13,6 +13,7 @@ from bb_core.dsl.slots import (
     PeerSelectorSlot,
     ProtocolSlot,
     Slot,
+    slot_of,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "ProtocolSlot",
     "Received",
     "Slot",
+    "slot_of",
 ]

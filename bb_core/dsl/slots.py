@@ -8,6 +8,7 @@ identity.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bb_core import keys
@@ -17,6 +18,7 @@ from bb_core.dsl.output import Output
 from bb_core.dsl.source import caller_line
 from bb_core.errors import MisplacedSlot, MissingInput, TypeMismatch, UnknownPort, UnknownRecorder, did_you_mean
 from bb_core.ops.spec import OpSpec
+from bb_core.ops.table import declare_role
 from bb_core.registry import Use, use
 from bb_core.roles.contract import Role, specs_of
 
@@ -138,6 +140,17 @@ def _slot_argument(g: Graph, spec: OpSpec, name: str, role: str, value: Any) -> 
     raise (MissingInput if value is None else TypeMismatch)(
         f"{spec.name} needs a {role} slot as {name!r}", where=caller_line(), expected=f"self.<slot>, a {role} slot"
     )
+
+
+@cache
+def slot_of(role: type[Role]) -> type[Slot]:
+    """Return the class of slots of a Role that a plugin adds: `pace = bb.slot_of(Scheduler)()`.
+
+    Raises:
+        InvalidConcrete, DuplicateRegistration: the class is no such Role, or its name is taken.
+    """
+    declare_role(role)
+    return type(f"{role.__name__}Slot", (Slot,), {"role": role, "__doc__": f"A hole for a {role.__name__}."})
 
 
 class ModelSlot(Slot):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Final
 
 from bb_core import keys
-from bb_core.errors import DuplicateRegistration, InvalidOp
+from bb_core.errors import DuplicateRegistration, InvalidConcrete, InvalidOp
 from bb_core.ops.framework import FRAMEWORK_OPS
 from bb_core.ops.spec import OpSpec
 from bb_core.roles import ROLES
-from bb_core.roles.contract import specs_of
+from bb_core.roles.contract import Role, declares_role, specs_of
 from bb_core.roles.protocol import protocol_of
 
 _declared: Final[dict[tuple[str, str], tuple[OpSpec, str]]] = {}
 """Ops of plugins and of this process, with who declares each."""
+_role_owners: Final[dict[str, str]] = {}
+"""Who has added each Role beside the eight."""
 
 
 @cache
@@ -22,6 +25,31 @@ def op_table() -> dict[tuple[str, str], OpSpec]:
     """The framework's and the Roles' ops by (domain, name)."""
     role_ops = [spec for role in ROLES.values() for spec in specs_of(role).values()]
     return {spec.key: spec for spec in (*FRAMEWORK_OPS, *role_ops)}
+
+
+def declare_role(role: type[Role], owner: str = "this process") -> None:
+    """Add a Role beside the eight; its ops are found, and its Concretes can be bound, from now on.
+
+    Raises:
+        InvalidConcrete: it declares no Role, or one without ops, or under a name that is no word in small letters.
+        DuplicateRegistration: another has the name.
+    """
+    name = role.role
+    if not declares_role(role) or re.fullmatch(r"[a-z][a-z0-9_]*", name) is None:
+        raise InvalidConcrete(
+            f"{role.__name__} declares no Role that could be added: its name is {name!r}",
+            expected='a subclass of bb.roles.Role with `role = "acme_scheduler"`, beginning with your own name',
+        )
+    if not specs_of(role):
+        raise InvalidConcrete(f"the Role {name!r} has no op", hint="mark its methods: @bb.roles.op('Next')")
+    known = ROLES.get(name)
+    if known is not None and (known.__module__, known.__qualname__) != (role.__module__, role.__qualname__):
+        first = _role_owners.get(name, "bytesandbrains")
+        raise DuplicateRegistration(f"the Role {name!r} is registered twice", where=f"{first} and {owner}")
+    if known is not role:
+        ROLES[name] = role
+        _role_owners[name] = owner
+        op_table.cache_clear()
 
 
 def find_spec(domain: str, name: str) -> OpSpec | None:

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bb_core.errors import InvalidConcrete, NotConforming, UsageError, did_you_mean
+from bb_core.plugins import installed_plugins
 from bb_core.roles import ROLES
 from bb_core.roles.contract import Role, roles_of
 from bb_core.testing.checks import Check, Failed
@@ -172,14 +173,17 @@ def _of_role(make: Any, role: type[Role], traits: Any, expected: Mapping[str, st
 
 
 def checks_module(role: type[Role]) -> Any:
-    """Return the module of a Role's checks.
+    """Return the module of a Role's checks; None for a Role that has none of its own.
 
     Raises:
         InvalidConcrete: nobody has registered the Role.
     """
     if ROLES.get(role.role) is not role:
         raise InvalidConcrete(f"nobody has registered the Role {role.__name__}", hint="bb_register_roles does")
-    return import_module(f"bb_core.testing.checks.{role.role}")
+    added = installed_plugins().roles.get(role.role)
+    if added is not None:
+        return import_module(added.checks) if added.checks else None
+    return import_module(f"bb_core.testing.checks.{role.role}") if role.__module__.startswith("bb_core.") else None
 
 
 def _traits(given: Any, cls: type[Traits], several: bool) -> Traits:
