@@ -130,5 +130,5 @@ def test_a_model_that_cannot_learn_the_digits_is_refused_before_anything_runs(tm
         (("--model", "rnn"), "mlp or cnn"),
     ):
         done = bb("demo", *arguments, cwd=tmp_path)
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert told in done.stderr
