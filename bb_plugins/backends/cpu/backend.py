@@ -11,12 +11,16 @@ from bb_core.errors import RoleError, did_you_mean
 from bb_plugins.backends.cpu.ops import OPS
 
 _PRIMITIVES = {
+    "add_four_scaled": "aggregate",
     "add_scaled": "aggregate",
+    "add_squared_distances": "robust",
+    "mean_of_rows": "robust",
     "mlp_backward": "mlp",
     "mlp_forward": "mlp",
     "mlp_train": "mlp",
     "sgd": "mlp",
     "softmax_cross_entropy": "mlp",
+    "sort_columns": "robust",
 }
 """Primitive -> the module of kernels that has it; numba is imported when the first is asked for."""
 
