@@ -129,7 +129,9 @@ def network(rows: int, trim: int) -> npt.NDArray[np.int32]:
         if low in needed or high in needed:
             needed |= {low, high}
             kept.append((low, high))
-    return np.array(kept[::-1], np.int32).reshape(-1, 2)
+    comparators = np.array(kept[::-1], np.int32).reshape(-1, 2)
+    comparators.flags.writeable = False
+    return comparators
 
 
 def _flat(update: bb.Tensor) -> bb.Tensor:
