@@ -40,7 +40,8 @@ def weighted_mean(updates: Iterable[bb.Tensor], weights: Sequence[Any]) -> bb.Te
     add_four, add_one = primitive("add_four_scaled"), primitive("add_scaled")
     given = iter(updates)
     group = list(islice(given, 4))
-    total = np.zeros(np.shape(group[0]), np.float32)
+    total = np.empty(np.shape(group[0]), np.float32)
+    total.fill(0)  # memory of np.zeros, read before it is written, would be mapped twice
     flat, at = total.reshape(-1), 0
     while group:
         if len(group) == 4:
