@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 import bb_core as bb
+from bb_core.errors import ContributionRefused
 from bb_plugins.backends.cpu.backend import primitive
 
 _BLOCK_BYTES: Final = 2**21  # what one core may hope to keep in its caches
@@ -44,6 +45,7 @@ def weighted_mean(updates: Iterable[bb.Tensor], weights: Sequence[Any]) -> bb.Te
     total.fill(0)  # memory of np.zeros, read before it is written, would be mapped twice
     flat, at = total.reshape(-1), 0
     while group:
+        _check_shapes(total.shape, group)
         if len(group) == 4:
             add_four(flat, scales[at : at + 4], *map(_flat, group))
         else:
@@ -135,6 +137,16 @@ def network(rows: int, trim: int) -> npt.NDArray[np.int32]:
     return comparators
 
 
+def _check_shapes(shape: tuple[int, ...], updates: Iterable[bb.Tensor]) -> None:
+    """Refuse an update of another shape: a kernel would read beyond its end."""
+    for update in updates:
+        if np.shape(update) != shape:
+            raise ContributionRefused(
+                f"an update of shape {np.shape(update)} is among others of shape {shape}",
+                hint="all peers of a round must train the same model",
+            )
+
+
 def _flat(update: bb.Tensor) -> bb.Tensor:
     """Return an update as flat, aligned, read-only f32, so that a kernel has one signature."""
     flat = np.require(update, np.float32, ["C", "A"]).reshape(-1)
@@ -152,6 +164,7 @@ def _blocks(
         most: So many columns at once, or fewer.
         rows: Rows of the buffer when they are more than the updates; the others are zeros.
     """
+    _check_shapes(np.shape(updates[0]), updates)
     sources = [np.asarray(update).reshape(-1) for update in updates]
     size, rows = sources[0].shape[0], max(rows, len(sources))
     columns = min(most, max(512, _BLOCK_BYTES // (4 * rows) // 512 * 512), max(1, size))

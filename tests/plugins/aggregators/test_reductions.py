@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bb_core.errors import ContributionRefused
 from bb_plugins.aggregators import reductions
 from bb_plugins.aggregators.reductions import (
     coordinate_median,
@@ -54,6 +55,17 @@ def test_a_list_and_a_stream_give_the_same_bytes(count: int) -> None:
 def test_as_many_weights_as_updates(updates_given: int, weights: int) -> None:
     with pytest.raises(ValueError, match=r"weights|zip"):
         weighted_mean(updates(updates_given), [1] * weights)
+
+
+@pytest.mark.parametrize("odd", [np.ones(1), np.ones(99), np.ones(101), np.ones((10, 10))])
+@pytest.mark.parametrize("place", [0, 2, 5])
+@pytest.mark.parametrize("name", ["mean", "median", "trimmed", "distances"])
+def test_an_update_of_another_shape_is_refused(name: str, place: int, odd: np.ndarray) -> None:
+    """It can come before the round has begun, when there is nothing to compare it with."""
+    many = updates(6)
+    many[place] = odd.astype(np.float32)
+    with pytest.raises(ContributionRefused, match="of shape"):
+        REDUCTIONS[name](many)
 
 
 @given(st.integers(1, 70), st.integers(0, 1000), st.floats(0, 0.49))
