@@ -20,7 +20,7 @@ INCLUDED_dev := test bench demo
 # cython-lint starts pycodestyle by name.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: demo test quick lint format types bench docs sanitize setup clean
+.PHONY: demo test quick lint format types bench docs sanitize fuzz fuzz-c fuzz-python setup clean
 
 demo: $(VENV)/.with-demo
 	$(BIN)/bb demo
@@ -63,16 +63,55 @@ $(VENV)/.with-%: $(COMPILED)
 # CPython keeps memory at its exit, so leaks are not looked for.
 SANITIZED := build/sanitized
 SANITIZERS = $(shell cc -print-file-name=libasan.so) $(shell cc -print-file-name=libubsan.so)
+UNDER_SANITIZERS = ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONMALLOC=malloc
+
+# The tree once more in $(1), its extensions built with sanitizers and the variables $(2).
+define sanitized_tree
+rm -rf $(1) && mkdir -p $(1)
+git ls-files --cached --others --exclude-standard | tar -cf - -T - | tar -xf - -C $(1)
+cd $(1) && $(2) BB_SANITIZE=1 $(abspath $(BIN))/python setup.py -q build_ext --inplace
+endef
 
 sanitize: $(VENV)/.with-test
-	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)
-	git ls-files --cached --others --exclude-standard | tar -cf - -T - | tar -xf - -C $(SANITIZED)
-	cd $(SANITIZED) && BB_SANITIZE=1 $(abspath $(BIN))/python setup.py -q build_ext --inplace
-	cd $(SANITIZED) && LD_PRELOAD="$(SANITIZERS)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-		PYTHONMALLOC=malloc $(abspath $(BIN))/python -m pytest -p no:cacheprovider $(SANITIZE_TESTS)
+	$(call sanitized_tree,$(SANITIZED),)
+	cd $(SANITIZED) && LD_PRELOAD="$(SANITIZERS)" $(UNDER_SANITIZERS) \
+		$(abspath $(BIN))/python -m pytest -p no:cacheprovider $(SANITIZE_TESTS)
 
 # Not the churn of Frames: it looks at memory, and a sanitizer keeps what is freed.
-SANITIZE_TESTS ?= tests/core/engine tests/core/wire tests/core/node tests/scenarios/test_engine_stateful.py -k "not leave_nothing"
+SANITIZE_TESTS ?= tests/core/engine tests/core/wire tests/fuzz tests/core/node tests/scenarios/test_engine_stateful.py -k "not leave_nothing"
+
+# Fuzzing under sanitizers, FUZZ_SECONDS for each target. With clang, csrc is fuzzed by itself; with atheris too (pip install
+# atheris), the Python targets are guided by what they reach, in C and in Python. Without either, they are given mutants of
+# tests/fuzz/corpus. Inputs that reach something new are kept in build/fuzz/found, those that break a promise as
+# build/fuzz/crash-*. tests/fuzz/README.md says how to keep some of them for good.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= envelope address payload
+FUZZED := build/fuzz
+CLANG ?= $(shell command -v clang)
+ATHERIS = $(shell $(BIN)/python -c "import atheris; print(atheris.path())" 2>/dev/null)
+GUIDED = $(and $(CLANG),$(ATHERIS))
+
+fuzz: fuzz-c fuzz-python
+
+fuzz-c:
+ifeq ($(CLANG),)
+	@echo "no clang: csrc is fuzzed through Python only"
+else
+	mkdir -p $(FUZZED)/found/c
+	$(CLANG) -g -O1 -std=c11 -Wall -Wextra -Icsrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		tests/fuzz/envelope.c csrc/bb_envelope.c csrc/bb_varint.c -o $(FUZZED)/envelope
+	$(FUZZED)/envelope -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=$(FUZZED)/crash- -print_final_stats=1 \
+		$(FUZZED)/found/c tests/fuzz/corpus/c tests/fuzz/corpus/envelope
+endif
+
+fuzz-python: $(VENV)/.with-test
+	mkdir -p $(addprefix $(FUZZED)/found/,$(FUZZ_TARGETS))
+	$(call sanitized_tree,$(FUZZED)/tree,$(if $(GUIDED),CC=$(CLANG) LDSHARED="$(CLANG) -shared" CFLAGS=-fsanitize=fuzzer-no-link))
+	for target in $(FUZZ_TARGETS); do \
+		(cd $(FUZZED)/tree && LD_PRELOAD="$(if $(GUIDED),$(ATHERIS)/asan_with_fuzzer.so,$(SANITIZERS))" $(UNDER_SANITIZERS) \
+			$(abspath $(BIN))/python -m tests.fuzz.run $$target $(FUZZ_SECONDS) $(abspath $(FUZZED))/found/$$target \
+			-artifact_prefix=$(abspath $(FUZZED))/crash- -print_final_stats=1) || exit 1; \
+	done
 
 clean:
 	rm -rf build dist $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

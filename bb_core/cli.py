@@ -15,6 +15,7 @@ from bb_core.commands.explain import explain_snapshot
 from bb_core.commands.inspect import inspect_program
 from bb_core.commands.replay import replay_recording
 from bb_core.commands.showing import show
+from bb_core.commands.wire import wire
 from bb_core.errors import BBError, PluginError
 from bb_core.plugins import installed_plugins
 from bb_core.version import __version__
@@ -34,6 +35,7 @@ def application() -> typer.Typer:
     app.command("inspect")(inspect_program)
     app.command("explain")(explain_snapshot)
     app.command("replay")(replay_recording)
+    app.add_typer(wire)
     app.command("plugins")(plugins)
     app.command("version")(version)
     for title, error in installed_plugins().add_commands(app):

@@ -378,6 +378,12 @@ class UntypedValue(ProtocolWarning):
     code = "BB-C077"
 
 
+class NotDifferentiable(CompileError):
+    """A graph cannot be trained: an op has no gradient rule, or a shape that its rule needs is not known."""
+
+    code = "BB-C080"
+
+
 class CompileErrors(CompileError):
     """All errors that one pass found, so that you can mend them together (`.errors`)."""
 

@@ -102,8 +102,8 @@ class PeerId:
 
 
 def _check_multihash(raw: bytes) -> None:
-    code, at = _uvarint(raw, 0)
-    length, at = _uvarint(raw, at)
+    code, at = read_uvarint(raw, 0)
+    length, at = read_uvarint(raw, at)
     if length > _MAX_DIGEST or len(raw) - at != length:
         raise AddressError(
             f"a peer id of {len(raw)} bytes is not a multihash",
@@ -112,16 +112,26 @@ def _check_multihash(raw: bytes) -> None:
         )
 
 
-def _uvarint(raw: bytes, at: int) -> tuple[int, int]:
+def read_uvarint(raw: bytes, at: int) -> tuple[int, int]:
+    """Read a number of a multihash or an address: its value, and where it ends.
+
+    Longer forms than the shortest are refused, so that equal ids and equal addresses have equal bytes.
+
+    Raises:
+        AddressError: the bytes end inside it, or it is not in its shortest form, or above 64 bits.
+
+    Source: multiformats/unsigned-varint.
+    """
     value = shift = 0
-    while at < len(raw) and shift <= 28:
-        byte = raw[at]
+    for end in range(at, min(at + 10, len(raw))):
+        byte = raw[end]
         value |= (byte & 0x7F) << shift
-        at += 1
-        if byte < 0x80:
-            return value, at
         shift += 7
-    raise AddressError("a peer id ends inside a number", expected="a multihash")
+        if byte < 0x80:
+            if value < 1 << 64 and (byte or end == at):
+                return value, end + 1
+            break
+    raise AddressError("the bytes end inside a number, or spell one too long", where=f"byte {at}")
 
 
 def site_id(function: str, port: str) -> SiteId:

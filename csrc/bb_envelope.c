@@ -252,6 +252,7 @@ int bb_scan_envelope(
 ) {
     bb_cursor cursor = {data, 0, length};
     bb_field field;
+    size_t version_at = 0;
     memset(out, 0, offsetof(bb_envelope, first_fills));
     while (cursor.at < cursor.end) {
         *stopped = cursor.at;
@@ -263,11 +264,14 @@ int bb_scan_envelope(
             return status;
         }
         note(&field, cursor.at, out);
+        if (KEY(field.number, field.wire) == KEY(7, BB_NUMBER)) {
+            version_at = *stopped;
+        }
     }
     if (out->noted < BB_FIRST_ITEMS) {
         out->noted_to = length;
     }
-    *stopped = length;
+    *stopped = version_at;
     /* A sender that does not know the field leaves it out, which reads as 0. */
     return out->schema_version <= BB_SCHEMA_VERSION ? BB_OK : BB_VERSION;
 }

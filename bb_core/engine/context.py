@@ -46,6 +46,11 @@ class OpContext(Current):
         return 0 if inbound is None else inbound.request
 
     @property
+    def deadline(self) -> int | None:
+        inbound = self.frame.inbound
+        return None if inbound is None else inbound.deadline
+
+    @property
     def is_response(self) -> bool:
         inbound = self.frame.inbound
         return inbound is not None and inbound.kind == RESPONSE

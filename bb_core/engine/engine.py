@@ -24,9 +24,11 @@ from bb_core.engine.laters import Laters
 from bb_core.engine.outbox import Outbox
 from bb_core.engine.phi import FailureDetector, Health
 from bb_core.engine.program import Export, FunctionProgram, Program, Source
+from bb_core.engine.rates import Rates
 from bb_core.engine.receiving import Inbound
 from bb_core.engine.requests import RESPONSE, Requests
 from bb_core.engine.rtt import RoundTrips
+from bb_core.engine.sending import send_out
 from bb_core.engine.services import Services
 from bb_core.engine.timers import Timer, Timers
 from bb_core.errors import QuorumNotReached
@@ -81,6 +83,7 @@ class Engine:
         self.health = FailureDetector()
         self.round_trips = RoundTrips()
         self.overload = Overload()
+        self.rates = Rates()
         self.requests = Requests(peer_id, incarnation, self.timers, self.health)
         self.seen = Seen()
         self.services = Services()
@@ -208,9 +211,7 @@ class Engine:
         frame = self._begin(target, function.entries[edge], self.next_exec(), inbound, origin, values, items)
         if frame is None:
             return False
-        frame.charge, frame.assembled = charge, assembled
-        self.dispatcher.charged += charge
-        self.dispatcher.assembled += assembled
+        self.dispatcher.hold(frame, inbound.source, charge, assembled)
         return True
 
     def _begin(
@@ -298,6 +299,11 @@ class Engine:
                 frame.write_late(value, TRIGGER)
         self.forsake(frame, op)
         self.bootstraps.failed(frame)
+
+    def send_out(self, frame: Frame) -> None:
+        """Send the answers of a Frame in which nothing is ready, those to one peer in one Envelope."""
+        held, frame.outgoing = frame.outgoing, None
+        send_out(self, held or ())
 
     def forsake(self, frame: Frame, op: int) -> None:
         """Say of the ops that never run, since one has ended without outputs, that they are over: others may wait."""

@@ -17,10 +17,12 @@ from bb_core.engine.engine import Engine
 from bb_core.engine.program import FunctionProgram
 from bb_core.engine.receiving import Inbound
 from bb_core.engine.requests import Requests
+from bb_core.engine.sending import Held, Label
 from bb_core.engine.timers import Timer
 from bb_core.errors import SnapshotUnsupported
 from bb_core.ids import ExecId, PeerId
 from bb_core.ir.entries import INVOKE
+from bb_core.wire.codec import Fill
 
 State = dict[str, Any]
 
@@ -86,6 +88,7 @@ def revive(engine: Engine, state: State, incarnation: int | None) -> None:
 
 _SERVICES = (
     "address_book", "governor", "seen", "services", "gatherings", "outbox", "health", "round_trips", "overload",
+    "rates",
 )  # fmt: skip
 
 
@@ -120,22 +123,48 @@ def _frame(engine: Engine, frame: Frame) -> State:
         "id": frame.exec_id,
         "function": frame.table.name,
         "plan": frame.plan.name,
-        "inbound": None if inbound is None else [inbound.source.raw, inbound.kind, inbound.request],
+        "inbound": None if inbound is None else _inbound(inbound),
         "origin": list(frame.origin),
         "requests": list(frame.requests or ()),
+        "outgoing": [_outgoing(held) for held in frame.outgoing or ()],
         "generators": {key: _generator(engine, frame, drawn) for key, drawn in (frame.generators or {}).items()},
         "state": frame.state(),
     }
+
+
+def _outgoing(held: Held) -> list[Any]:
+    fills = [[f.dest_suffix, _joined(f.payload), f.trigger_only, f.type_hash.to_bytes(8, "big")] for f in held.fills]
+    label = [held.label.kind, held.label.request.to_bytes(8, "big"), held.label.left]
+    return [[peer.raw for peer in held.peers], fills, label, held.delivery]
+
+
+def _held(one: list[Any]) -> Held:
+    peers, fills, (kind, request, left), delivery = one
+    return Held(
+        tuple(PeerId(raw) for raw in peers),
+        tuple(Fill(s, payload, trigger, int.from_bytes(h, "big")) for s, payload, trigger, h in fills),
+        Label(kind, int.from_bytes(request, "big"), left),
+        delivery,
+    )
+
+
+def _joined(payload: Any) -> bytes:
+    return b"".join(payload) if isinstance(payload, tuple) else bytes(payload)
+
+
+def _inbound(inbound: Inbound) -> list[Any]:
+    return [inbound.source.raw, inbound.kind, inbound.request.to_bytes(8, "big"), inbound.deadline]
 
 
 def _revive_frame(engine: Engine, one: State) -> Frame:
     function, lane = engine.functions[one["function"]]
     inbound = None
     if one["inbound"] is not None:
-        source, kind, request = one["inbound"]
-        inbound = Inbound(PeerId(source), kind, request)
+        source, kind, request, deadline = one["inbound"]
+        inbound = Inbound(PeerId(source), kind, int.from_bytes(request, "big"), deadline)
     plan = _plan(function, one["plan"])
     frame = engine.dispatcher.revive(lane, plan, ExecId(one["id"]), inbound, tuple(one["origin"]), one["state"])
+    frame.outgoing = [_held(one) for one in one["outgoing"]] or None
     digest = origin_digest(*frame.origin)
     for key, kept in one["generators"].items():
         if kept is not None:

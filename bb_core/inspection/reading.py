@@ -20,7 +20,7 @@ from bb_core.ops.table import find_spec
 
 _INTERNAL = {
     keys.AFTER, keys.ORDER, keys.SITES, keys.KINDS, keys.PORTS, keys.EDGE, keys.COUNT, keys.GATES, keys.DELIVERY,
-    keys.REPLY, keys.ASKED, keys.GATHER, keys.DEADLINE_DEFAULT,
+    keys.REPLY, keys.ANSWER, keys.ASKED, keys.GATHER, keys.DEADLINE_DEFAULT,
 }  # fmt: skip
 
 

@@ -103,7 +103,7 @@ def _engine(
         seed=options.seed,
         incarnation=options.incarnation,
         limits=options.limits,
-        value_bytes=(max(options.ingress_bytes, options.max_value_bytes), options.max_value_bytes),
+        value_bytes=(options.ingress_bytes, options.max_value_bytes),
         encode_value=encode_for_reference if options.wire_profile == "reference" else encode_value,
         laters=options.laters,
         clock=options.profile,

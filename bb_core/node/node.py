@@ -16,6 +16,7 @@ from bb_core.ir.naming import bootstrap_name
 from bb_core.node.config import NodeConfig
 from bb_core.node.duties import Duties, check_inputs
 from bb_core.node.inputs import TAKE
+from bb_core.node.peers import PeerInfo, peer_info
 from bb_core.node.recording import Recorder
 from bb_core.node.snapshots import restored, snapshot
 from bb_core.steps import PollResult
@@ -239,6 +240,10 @@ class Node:
     def explain(self) -> list[Waiting]:
         """Say what each open Frame waits for, from whom and until when, in order of age; empty when nothing waits."""
         return explain(self._engine)
+
+    def peer(self, peer: PeerId) -> PeerInfo:
+        """Say what this Node thinks of a peer: where it is, whether it is up, and how long its answers take."""
+        return peer_info(self._engine, peer)
 
     def records(self, name: str) -> list[Any]:
         """Return what the program has recorded under a name (`bb.syscalls.record`), the oldest first."""

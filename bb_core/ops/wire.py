@@ -29,6 +29,7 @@ SEND: Final = OpSpec(
         Attribute(keys.DELIVERY, "int", 0),
         Attribute(keys.REPLY, "int", 0),
         Attribute(keys.ACK, "int", 0),
+        Attribute(keys.ANSWER, "int", 0),
     ),
     doc="Send values to one peer or to many, in one Envelope each. What is received is at home there.",
 )

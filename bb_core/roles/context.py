@@ -40,6 +40,10 @@ class Context(Protocol):
         """Request id of the Envelope that began this Frame; 0 when there is none."""
 
     @property
+    def deadline(self) -> int | None:
+        """Until when the sender of that Envelope waits for an answer, in nanoseconds; None when it has not said."""
+
+    @property
     def is_response(self) -> bool:
         """Whether that Envelope answers a request of this Node."""
 

@@ -685,6 +685,11 @@ cdef class Fields:
         cdef Py_buffer *buffer = PyMemoryView_GET_BUFFER(self.view)
         self.cursor = bb_cursor(<const uint8_t *>buffer.buf, 0, buffer.len)
 
+    @property
+    def at(self):
+        """Where the next field begins: after a refusal, the one that was refused."""
+        return self.cursor.at
+
     def __iter__(self):
         return self
 

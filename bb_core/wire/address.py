@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from bb_core.errors import AddressError
-from bb_core.ids import PeerId
+from bb_core.ids import PeerId, read_uvarint
 from bb_core.wire.codec import varint
 
 P2P: Final = 421
@@ -305,11 +305,11 @@ def _to_bytes(code: int, value: Any) -> bytes:
 def _segments(raw: bytes) -> Iterator[Segment]:
     at = 0
     while at < len(raw):
-        code, at = _uvarint(raw, at)
+        code, at = read_uvarint(raw, at)
         protocol = _BY_CODE.get(code)
         if protocol is None:
             raise _unknown(code)
-        length, at = _uvarint(raw, at) if protocol.width is None else (protocol.width, at)
+        length, at = read_uvarint(raw, at) if protocol.width is None else (protocol.width, at)
         if length > len(raw) - at:
             raise AddressError("an address ends inside a segment", where=f"byte {at}")
         try:
@@ -318,16 +318,3 @@ def _segments(raw: bytes) -> Iterator[Segment]:
             raise AddressError(f"the {protocol.name} of an address is malformed", where=f"byte {at}") from error
         yield Segment(code, value)
         at += length
-
-
-def _uvarint(raw: bytes, at: int) -> tuple[int, int]:
-    """Read a varint in its shortest form; longer ones are refused, so that equal addresses have equal bytes."""
-    value = shift = 0
-    for end in range(at, min(at + 10, len(raw))):
-        value |= (raw[end] & 0x7F) << shift
-        shift += 7
-        if raw[end] < 0x80:
-            if value < 1 << 64 and varint(value) == raw[at : end + 1]:
-                return value, end + 1
-            break
-    raise AddressError("an address ends inside a number, or spells one too long", where=f"byte {at}")

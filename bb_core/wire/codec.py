@@ -45,8 +45,8 @@ src_peer_addresses, has_correlation)`
     not contiguous bytes at all.
 
 `Fields(message)`, `varint(value)`, `address_of(buffer)`
-    For the payloads of this package: iterate over the fields of any protobuf message as (number, wire type, value);
-    write one varint; say where a buffer begins.
+    For the payloads of this package: iterate over the fields of any protobuf message as (number, wire type, value),
+    where `at` says at which byte the next one begins; write one varint; say where a buffer begins.
 
 All four classes are immutable.
 """

@@ -58,6 +58,11 @@ def class_of(type_hash: int) -> type:
     return wire_type.cls
 
 
+def find(type_hash: int) -> WireType | None:
+    """Return the wire type of that hash; None when it is not known here."""
+    return _BY_HASH.get(type_hash)
+
+
 def register(name: str, cls: type, encode: Callable[[Any], Payload], decode: Callable[[memoryview], Any]) -> WireType:
     """Add a wire type and return it.
 

@@ -244,6 +244,19 @@ class Parked(bb.Module):
         g.output("late", s.sleep(g, received, duration="1h"))
 
 
+def test_a_node_says_what_it_thinks_of_a_peer() -> None:
+    node, clients = coordinator()
+    stranger = node.peer(peer(9))
+    assert (stranger.addresses, stranger.health.value, stranger.is_allowed) == ((), "up", True)
+    assert (stranger.srtt_ns, stranger.answers) == (None, 0)
+    play(node, clients, 0)
+    node.add_peer(peer(1), ["/memory/1"])
+    node.block(peer(1))
+    known = node.peer(peer(1))
+    assert known.addresses == (Address.parse("/memory/1"),)
+    assert (known.is_allowed, known.srtt_ns, known.answers) == (False, SECOND, 1)
+
+
 def test_a_silence_ends_by_itself_and_the_node_wakes_for_it() -> None:
     artefact = bb.Compiler().bind({"cohort": Everyone}).compile(Parked())
     options = bb.NodeConfig(ingress=1000, ingress_bytes=1000)

@@ -205,3 +205,26 @@ def test_a_site_is_found_behind_other_segments():
 
 def test_the_address_of_a_peer():
     assert p2p_address(PeerId.from_int(7)) == Address.parse("/p2p/16uZAbWC1AJvS").to_bytes()
+
+
+PEERS = {
+    "identity": ("00080000000000000007", True),
+    "any code of 64 bits": ("ffffffffffffffffff01" + "00", True),
+    "64 bytes of digest": ("1240" + "00" * 64, True),
+    "65 bytes of digest": ("1241" + "00" * 65, False),
+    "code in a longer form": ("800002abcd", False),
+    "length in a longer form": ("128200abcd", False),
+    "code above 64 bits": ("ffffffffffffffffff0200", False),
+    "digest too short": ("1202ab", False),
+    "trailing byte": ("1201abcd", False),
+    "nothing": ("", False),
+}
+
+
+@pytest.mark.parametrize(("raw", "is_legal"), PEERS.values(), ids=PEERS)
+def test_a_peer_id_is_a_multihash_in_its_shortest_form(raw, is_legal):
+    if is_legal:
+        assert PeerId(bytes.fromhex(raw)).raw.hex() == raw
+        return
+    with pytest.raises(AddressError):
+        PeerId(bytes.fromhex(raw))
