@@ -41,7 +41,7 @@ def weighted_mean(updates: Iterable[bb.Tensor], weights: Sequence[Any]) -> bb.Te
     add_four, add_one = primitive("add_four_scaled"), primitive("add_scaled")
     given = iter(updates)
     group = list(islice(given, 4))
-    total = np.empty(np.shape(group[0]), np.float32)
+    total = np.empty(group[0].shape, np.float32)
     total.fill(0)  # memory of np.zeros, read before it is written, would be mapped twice
     flat, at = total.reshape(-1), 0
     while group:
@@ -71,7 +71,7 @@ def trimmed_mean(updates: Sequence[bb.Tensor], trim: int) -> bb.Tensor:
     peers = len(updates)
     comparators = network(peers, trim) if peers <= _NETWORK_ROWS else None
     sort_columns, mean_of_rows = primitive("sort_columns"), primitive("mean_of_rows")
-    result = np.empty(np.shape(updates[0]), np.float32)
+    result = np.empty(updates[0].shape, np.float32)
     flat = result.reshape(-1)
     for start, end, block in _blocks(updates):
         if comparators is None:
@@ -140,17 +140,20 @@ def network(rows: int, trim: int) -> npt.NDArray[np.int32]:
 def _check_shapes(shape: tuple[int, ...], updates: Iterable[bb.Tensor]) -> None:
     """Refuse an update of another shape: a kernel would read beyond its end."""
     for update in updates:
-        if np.shape(update) != shape:
+        if update.shape != shape:
             raise ContributionRefused(
-                f"an update of shape {np.shape(update)} is among others of shape {shape}",
+                f"an update of shape {update.shape} is among others of shape {shape}",
                 hint="all peers of a round must train the same model",
             )
 
 
 def _flat(update: bb.Tensor) -> bb.Tensor:
     """Return an update as flat, aligned, read-only f32, so that a kernel has one signature."""
-    flat = np.require(update, np.float32, ["C", "A"]).reshape(-1)
-    flat.flags.writeable = False
+    flat = np.ascontiguousarray(update, np.float32).reshape(-1)
+    flags = flat.flags
+    if not flags.aligned:
+        return _flat(flat.copy())
+    flags.writeable = False
     return flat
 
 
@@ -164,7 +167,7 @@ def _blocks(
         most: So many columns at once, or fewer.
         rows: Rows of the buffer when they are more than the updates; the others are zeros.
     """
-    _check_shapes(np.shape(updates[0]), updates)
+    _check_shapes(updates[0].shape, updates)
     sources = [np.asarray(update).reshape(-1) for update in updates]
     size, rows = sources[0].shape[0], max(rows, len(sources))
     columns = min(most, max(512, _BLOCK_BYTES // (4 * rows) // 512 * 512), max(1, size))
