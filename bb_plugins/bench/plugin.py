@@ -7,6 +7,7 @@ from typing import Any
 import bb_core as bb
 
 _SUITES = {
+    "aggregate": "bb_plugins.bench.suites.aggregating",
     "codec": "bb_plugins.bench.suites.codec",
     "compile": "bb_plugins.bench.suites.compiling",
     "dispatch": "bb_plugins.bench.suites.dispatch",

@@ -113,14 +113,14 @@ def _run(experiment: Experiment, console: Console) -> Outcome:
 
 def _warm_up(progress: Progress) -> None:
     """Load the kernels, which compiles them the first time; shown, so that it does not look like a hang."""
-    from bb_plugins.recipes.warm_up import warm_up
+    from bb_plugins.recipes.warm_up import AVERAGING, warm_up
 
     task = progress.add_task("kernels", total=None, fact="compiled once, then cached")
 
     def show(done: int, total: int, name: str) -> None:
         progress.update(task, completed=done, total=total, fact=name)
 
-    warm_up(show)
+    warm_up(AVERAGING, show)
     progress.remove_task(task)
 
 

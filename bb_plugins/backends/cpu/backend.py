@@ -17,12 +17,16 @@ OPSET = 21
 """That of artefacts, by which the engine's ops are read."""
 
 _PRIMITIVES = {
+    "add_four_scaled": "aggregate",
     "add_scaled": "aggregate",
+    "add_squared_distances": "robust",
+    "mean_of_rows": "robust",
     "mlp_backward": "mlp",
     "mlp_forward": "mlp",
     "mlp_train": "mlp",
     "sgd": "mlp",
     "softmax_cross_entropy": "mlp",
+    "sort_columns": "robust",
 }
 """Primitive -> the module of kernels that has it; numba is imported when the first is asked for."""
 
