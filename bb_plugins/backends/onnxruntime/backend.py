@@ -48,14 +48,15 @@ class OnnxRuntimeBackend(bb.roles.Backend):
         """Return the callable of an ONNX op."""
         if name not in OPS:
             raise RoleError(f"OnnxRuntimeBackend has no op {name!r}", hint=did_you_mean(name, OPS))
-        plain = {key: value for key, value in attributes.items() if key != "captures"}
+        plain = {key: value for key, value in attributes.items() if key not in ("captures", "outputs", "opset")}
+        wanted = attributes.get("outputs")
         captured = tuple(attributes.get("captures", ()))
         sessions: dict[tuple[Any, ...], Any] = {}
 
         def run(*inputs: Any) -> Any:
             arrays = [None if value is None else np.asarray(value) for value in inputs]
             kinds = tuple(None if array is None else array.dtype for array in arrays)
-            outputs = outputs_of(name, plain, arrays)
+            outputs = int(wanted) if wanted else outputs_of(name, plain, arrays)
             found = sessions.get((outputs, kinds))
             if found is None:
                 found = _Session(name, plain, captured, kinds, outputs, self.config.threads)
@@ -63,6 +64,16 @@ class OnnxRuntimeBackend(bb.roles.Backend):
             return found(arrays)
 
         return run
+
+    def graph(self, graph: Any, opset: int) -> Callable[..., tuple[Any, ...]]:
+        """Return a callable for a whole graph: one session, in which onnxruntime fuses what it can."""
+        from onnx import helper
+
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=_IR_VERSION)
+        session = _session(bytes(model.SerializeToString(deterministic=True)), self.config.threads)
+        constants = {i.name for i in graph.initializer}
+        names = [i.name for i in graph.input if i.name not in constants]
+        return lambda *inputs: tuple(session.run(None, dict(zip(names, map(np.asarray, inputs), strict=True))))
 
     def primitive(self, name: str) -> Callable[..., Any]:
         """Refuse: onnxruntime has no in-place training kernels."""
