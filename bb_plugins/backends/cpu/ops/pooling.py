@@ -12,13 +12,17 @@ from bb_plugins.backends.cpu.ops.convolution import Window, padded, window_of, w
 
 
 def _folded(x: Array, window: Window, fill: Any, fold: Callable[..., Any]) -> Array:
-    """Fold the windows with a ufunc, one place of the kernel after another: faster than along short, strided axes."""
-    view = windows(padded(x, window, fill), window)
-    places = iter(np.ndindex(*window.kernel))
-    out = np.array(view[(slice(None), slice(None), *next(places))])
-    for at in places:
-        fold(out, view[(slice(None), slice(None), *at)], out=out)
-    return out
+    """Fold the windows with a ufunc, one axis after another, and on each one place of the kernel after another."""
+    found = padded(x, window, fill)
+    for axis, (kernel, stride, step, out) in enumerate(
+        zip(window.kernel, window.strides, window.dilations, window.out, strict=True), 2
+    ):
+        before = (slice(None),) * axis
+        places = [found[(*before, slice(i * step, i * step + (out - 1) * stride + 1, stride))] for i in range(kernel)]
+        found = np.array(places[0])
+        for place in places[1:]:
+            fold(found, place, out=found)
+    return found
 
 
 def _least(dtype: np.dtype[Any]) -> Any:
