@@ -145,6 +145,18 @@ def test_quantised_products(seed: int) -> None:
     check("DynamicQuantizeLinear", [d.f(3, 4)], 3)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_regions(seed: int) -> None:
+    d = Draw(seed)
+    corners = np.abs(d.f(3, 4)).cumsum(1) * 3
+    image = np.array([[0], [1], [1]], np.float32)
+    check("MaxRoiPool", [d.f(2, 2, 9, 9), np.hstack([image, corners])], pooled_shape=[2, 3], spatial_scale=0.7)
+    check(
+        "RoiAlign", [d.f(2, 2, 9, 9), corners, np.array([0, 1, 1])], opset=16, output_height=2, output_width=3,
+        sampling_ratio=seed, spatial_scale=0.7, mode=("avg", "max")[seed % 2],
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("largest", [0, 1])
 def test_topk_takes_the_earlier_of_equal_ones(largest: int) -> None:
     d = Draw(largest)

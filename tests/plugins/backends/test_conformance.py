@@ -12,6 +12,7 @@ import pytest
 from onnx import numpy_helper
 from onnx.backend.base import Backend, BackendRep
 from onnx.backend.test import BackendTest
+from onnx.backend.test.loader import load_model_tests
 from onnx.backend.test.runner import Runner
 
 from bb_plugins.backends.cpu.backend import CpuBackend
@@ -22,7 +23,6 @@ from bb_plugins.bench.node_tests import Case
 
 UNCOVERED = {
     "ImageDecoder": "it would need an image library",
-    "MaxRoiPool": "RoiAlign has taken its place",
 }
 """ONNX's own ops without a kernel. This may only shrink."""
 
@@ -122,6 +122,25 @@ def test_onnxs_own_runner_agrees() -> None:
             getattr(tests(name), name)()
             count += 1
     assert count > 1800
+
+
+@pytest.mark.parametrize("kind", ["simple", "pytorch-converted", "pytorch-operator"])
+def test_models_of_old_opsets_give_the_outputs_that_are_stored_with_them(kind: str) -> None:
+    for test in load_model_tests(kind=kind):
+        if "gradient" in test.name:
+            continue  # Gradient is no op but a transformation
+        model = test.model or onnx.load(Path(test.model_dir) / "model.onnx")
+        sets = test.data_sets or [
+            (stored(folder, "input"), stored(folder, "output"))
+            for folder in Path(test.model_dir).glob("test_data_set_*")
+        ]
+        for inputs, due in sets:
+            Runner.assert_similar_outputs(due, Model(model).run(inputs), test.rtol, test.atol, test.name)
+
+
+def stored(folder: Path, half: str) -> list[np.ndarray]:
+    files = [folder / f"{half}_{i}.pb" for i in range(len(list(folder.glob(f"{half}_*.pb"))))]
+    return [numpy_helper.to_array(onnx.TensorProto.FromString(f.read_bytes())) for f in files]
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in LARGE else []) for n in NETWORKS])

@@ -19,6 +19,32 @@ def like_input(function: Callable[..., Any]) -> Make:
     return plain(lambda x, *rest: np.asarray(function(x, *rest), x.dtype))
 
 
+def aligned(function: Callable[[Array, Array], Any]) -> Make:
+    """Make the kernel of an op on two inputs as until opset 6: the second's axes begin at that of the first, `axis`."""
+
+    def make(node: Node) -> Kernel:
+        axis = node.get("axis")
+
+        def run(a: Array, b: Array) -> Array:
+            if axis is not None and b.ndim:
+                b = b.reshape(*b.shape, *[1] * (a.ndim - int(axis) % a.ndim - b.ndim))
+            return np.asarray(function(a, b))
+
+        return run
+
+    return make
+
+
+def prelu(x: Array, slope: Array) -> Array:
+    """X where it is positive, x times a slope of its own elsewhere."""
+    return np.asarray(np.maximum(x, 0) + np.minimum(x, 0) * slope, x.dtype)
+
+
+def prelu_by_channel(x: Array, slope: Array) -> Array:
+    """Slopes as until opset 6: one for each channel."""
+    return prelu(x, slope.reshape(-1, *[1] * (x.ndim - 2)) if x.ndim > 1 else slope)
+
+
 def folded(function: Callable[[Array, Array], Any]) -> Make:
     """Make the kernel of an op on any number of inputs from a function of two."""
     return plain(lambda *parts: np.asarray(reduce(function, parts)))

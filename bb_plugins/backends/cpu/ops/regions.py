@@ -58,6 +58,31 @@ def _pooled(image: Array, ys: Array, xs: Array, mode: str) -> Array:
     return np.asarray(np.max(shares, (0, 3, 5)))
 
 
+def max_roi_pool(node: Node) -> Kernel:
+    """Take the largest pixel of each bin of regions (Girshick 2015); regions begin with the number of their image."""
+    height, width = node.ints("pooled_shape") or (1, 1)
+    scale = float(node.get("spatial_scale", 1.0))
+
+    def run(x: Array, rois: Array) -> Array:
+        out = np.zeros((len(rois), x.shape[1], height, width), x.dtype)
+        for i, (image, *corners) in enumerate(rois.tolist()):
+            x1, y1, x2, y2 = (int(np.floor(c * scale + 0.5)) for c in corners)
+            for row, column in product(range(height), range(width)):
+                top, bottom = _bin(y1, y2, row, height, x.shape[2])
+                left, right = _bin(x1, x2, column, width, x.shape[3])
+                if top < bottom and left < right:
+                    out[i, :, row, column] = x[int(image), :, top:bottom, left:right].max((1, 2))
+        return out
+
+    return run
+
+
+def _bin(start: int, end: int, at: int, bins: int, length: int) -> tuple[int, int]:
+    each = max(end - start + 1, 1) / bins
+    low, high = int(np.floor(at * each)) + start, int(np.ceil((at + 1) * each)) + start
+    return min(max(low, 0), length), min(max(high, 0), length)
+
+
 def non_max_suppression(node: Node) -> Kernel:
     """Keep the best boxes of each class, and none that overlaps a better one too much."""
     centred = node.flag("center_point_box")
