@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import bb_core as bb
 from bb_core.errors import RoleError
 from bb_core.steps import AppEvent, OpFailed
 from bb_plugins.backends.cpu.backend import CpuBackend
+from tests.meta.sources import ROOT
 from tests.support import peer
 
 
@@ -71,6 +74,20 @@ def test_an_op_is_read_by_the_opset_that_is_asked_for() -> None:
     with pytest.raises(RoleError, match="no Add of opset 5") as caught:
         backend.kernel("Add", {"opset": 5})
     assert "opset 6 or later" in str(caught.value)
+
+
+def test_numba_and_scipy_wait_until_a_kernel_needs_them() -> None:
+    program = """
+import sys
+import numpy as np
+from bb_plugins.backends.cpu.backend import CpuBackend
+backend = CpuBackend(CpuBackend.Config())
+x = np.zeros((1, 1, 8, 8), np.float32)
+backend.kernel("Relu", {})(backend.kernel("Conv", {})(x, np.ones((1, 1, 3, 3), np.float32)))
+print({"numba", "scipy"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_draws_are_equal_for_equal_inputs_and_follow_the_seed() -> None:
