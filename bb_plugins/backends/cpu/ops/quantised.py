@@ -27,12 +27,14 @@ def _bounds(dtype: np.dtype[Any]) -> tuple[int, int]:
 
 
 def saturated(x: Array, zero: Any, dtype: np.dtype[Any]) -> Array:
-    """Round to the nearest, even of two, add the zero point, and keep what the type can say."""
+    """Round to the nearest, even of two, add the zero point, and keep what the type can say. x is overwritten."""
     low, high = _bounds(dtype)
-    out = np.asarray(np.rint(x))
-    out = np.asarray(out + zero)
+    out = np.asarray(x)
+    np.rint(out, out=out)
+    if np.any(zero):
+        out += zero
     np.clip(out, low, high, out=out)
-    return out.astype(dtype if dtype.kind in "iu" else np.int8).astype(dtype, copy=False)
+    return np.asarray(out.astype(dtype if dtype.kind in "iu" else np.int8)).astype(dtype, copy=False)
 
 
 def quantize(node: Node) -> Kernel:
