@@ -90,6 +90,29 @@ print({"numba", "scipy"} & set(sys.modules))
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.parametrize(
+    ("op", "attributes", "shapes", "out"),
+    [
+        ("BatchNormalization", {}, [(0, 3, 4, 4), (3,), (3,), (3,), (3,)], (0, 3, 4, 4)),
+        ("Conv", {"pads": [1, 1, 1, 1]}, [(0, 2, 5, 5), (3, 2, 3, 3), (3,)], (0, 3, 5, 5)),
+        ("ConvTranspose", {}, [(0, 2, 5, 5), (2, 3, 3, 3), (3,)], (0, 3, 7, 7)),
+        ("Gemm", {}, [(0, 4), (4, 5), (5,)], (0, 5)),
+        ("GlobalAveragePool", {}, [(0, 3, 4, 4)], (0, 3, 1, 1)),
+        ("GroupNormalization", {"num_groups": 2}, [(0, 4, 3), (4,), (4,)], (0, 4, 3)),
+        ("InstanceNormalization", {}, [(0, 4, 3), (4,), (4,)], (0, 4, 3)),
+        ("LSTM", {"hidden_size": 3}, [(2, 0, 4), (1, 12, 4), (1, 12, 3)], (2, 1, 0, 3)),
+        ("LayerNormalization", {}, [(0, 4), (4,), (4,)], (0, 4)),
+        ("LogSoftmax", {}, [(0, 4)], (0, 4)),
+        ("MaxPool", {"kernel_shape": [2, 2]}, [(0, 3, 4, 4)], (0, 3, 3, 3)),
+        ("Relu", {}, [(0, 3, 4, 4)], (0, 3, 4, 4)),
+        ("Softmax", {}, [(0, 4)], (0, 4)),
+    ],
+)
+def test_a_batch_of_nothing_gives_nothing(op: str, attributes: dict, shapes: list[tuple], out: tuple) -> None:
+    kernel = CpuBackend(CpuBackend.Config()).kernel(op, attributes)
+    assert kernel(*(np.ones(s, np.float32) for s in shapes)).shape == out
+
+
 def test_draws_are_equal_for_equal_inputs_and_follow_the_seed() -> None:
     backend = CpuBackend(CpuBackend.Config())
     x, ratio, yes = np.ones((3, 4), np.float32), np.array(0.5, np.float32), np.array(True)

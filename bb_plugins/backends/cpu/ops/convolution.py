@@ -93,11 +93,8 @@ def convolve(x: Array, weight: Array, window: Window, groups: int, fill: Any = 0
     if groups == channels == m and groups > 1:
         return _depthwise(x, weight, window, fill)
     plain = all(k == 1 for k in window.kernel) and window.out == x.shape[2:] and not any(window.before)
-    columns = (
-        x.reshape(n, groups, -1, places)
-        if plain
-        else windows(padded(x, window, fill), window).reshape(n, groups, -1, places)
-    )
+    columns = x if plain else windows(padded(x, window, fill), window)
+    columns = columns.reshape(n, groups, channels // groups * int(np.prod(window.kernel)), places)
     out = np.matmul(weight.reshape(groups, m // groups, -1), columns)
     return np.asarray(out).reshape(n, m, *window.out)
 
@@ -161,7 +158,7 @@ def conv_transpose(node: Node) -> Kernel:
         window, shape = _spreading(node, x.shape[2:], weight.shape[2:])
         n, channels = x.shape[:2]
         each = channels // groups
-        flat = x.astype(wide, copy=False).reshape(n, groups, each, -1)
+        flat = x.astype(wide, copy=False).reshape(n, groups, each, int(np.prod(x.shape[2:])))
         turned = weight.astype(wide, copy=False).reshape(groups, each, -1).transpose(0, 2, 1)
         columns = np.matmul(turned, flat).reshape(n, groups * weight.shape[1], *weight.shape[2:], *x.shape[2:])
         out = spread(columns, window, shape).astype(x.dtype, copy=False)

@@ -45,6 +45,11 @@ def batch_normalization(node: Node) -> Kernel:
     return run
 
 
+def _rows(x: Array, axis: int) -> Array:
+    """Make a matrix of the axes before one, and those from it on."""
+    return x.reshape(int(np.prod(x.shape[:axis], dtype=np.int64)), int(np.prod(x.shape[axis:], dtype=np.int64)))
+
+
 def _inverse_root(rows: Array, epsilon: float) -> Array:
     """Return 1 / sqrt(mean square + epsilon) of each row (n, 1), without a matrix of squares."""
     square = np.vecdot(rows, rows)[:, None] / rows.dtype.type(rows.shape[1])
@@ -58,7 +63,7 @@ def layer_normalization(node: Node) -> Kernel:
 
     def run(x: Array, scale: Array, bias: Array | None = None) -> Any:
         ahead = x.shape[: axis % x.ndim]
-        rows = x.astype(element_type(stash), copy=False).reshape(int(np.prod(ahead, dtype=np.int64)), -1)
+        rows = _rows(x.astype(element_type(stash), copy=False), len(ahead))
         mean = rows.mean(1, keepdims=True)
         out = rows - mean
         inverse = _inverse_root(out, epsilon)
@@ -79,17 +84,16 @@ def rms_normalization(node: Node) -> Kernel:
     stash = int(node.get("stash_type", 1))
 
     def run(x: Array, scale: Array) -> Array:
-        ahead = int(np.prod(x.shape[: axis % x.ndim], dtype=np.int64))
-        rows = x.astype(element_type(stash), copy=False).reshape(ahead, -1)
+        rows = _rows(x.astype(element_type(stash), copy=False), axis % x.ndim)
         out = (rows * _inverse_root(rows, epsilon)).reshape(x.shape).astype(x.dtype, copy=False)
         return np.asarray(out * scale, scale.dtype)
 
     return run
 
 
-def _standardised(x: Array, rows: int, epsilon: float) -> Array:
-    """Take the mean away and divide by the deviation, of so many equal parts."""
-    wide = _wide(x).reshape(rows, -1)
+def _standardised(x: Array, groups: int, epsilon: float) -> Array:
+    """Take the mean away and divide by the deviation, of so many equal parts of each example."""
+    wide = _wide(x).reshape(x.shape[0] * groups, int(np.prod(x.shape[1:], dtype=np.int64)) // groups)
     out = wide - wide.mean(1, keepdims=True)
     out *= _inverse_root(out, epsilon)
     return np.asarray(out.reshape(x.shape), x.dtype)
@@ -100,7 +104,7 @@ def instance_normalization(node: Node) -> Kernel:
     epsilon = float(node.get("epsilon", 1e-5))
 
     def run(x: Array, scale: Array, bias: Array) -> Array:
-        out = _standardised(x, x.shape[0] * x.shape[1], epsilon)
+        out = _standardised(x, x.shape[1], epsilon)
         return np.asarray(out * _per_channel(scale, x.ndim) + _per_channel(bias, x.ndim))
 
     return run
@@ -112,7 +116,7 @@ def group_normalization(node: Node) -> Kernel:
 
     def run(x: Array, scale: Array, bias: Array) -> Array:
         each = x.shape[1] // scale.shape[0]
-        out = _standardised(x, x.shape[0] * groups, epsilon)
+        out = _standardised(x, groups, epsilon)
         return np.asarray(
             out * _per_channel(scale.repeat(each), x.ndim) + _per_channel(bias.repeat(each), x.ndim), x.dtype
         )

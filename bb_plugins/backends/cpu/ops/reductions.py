@@ -163,10 +163,10 @@ def normalising(function: Callable[[Array, int], Array]) -> tuple[Make, Make]:
 
 def softmax(x: Array, axis: int) -> Array:
     """e^x over their sum."""
-    powers = x - x.max(axis=axis, keepdims=True, initial=-np.inf)
+    powers = np.asarray(x - x.max(axis=axis, keepdims=True, initial=-np.inf))
     np.exp(powers, out=powers)
     powers /= powers.sum(axis=axis, keepdims=True)
-    return np.asarray(powers)
+    return powers
 
 
 def log_softmax(x: Array, axis: int) -> Array:

@@ -97,7 +97,7 @@ def deform_conv(node: Node) -> Kernel:
         columns = sample(grouped, places, "linear", "zeros", align=True)
         if mask is not None:
             columns = columns * mask.reshape(n * offset_groups, 1, count, *window.out)
-        flat = columns.reshape(n, groups, channels // groups * count, -1)
+        flat = columns.reshape(n, groups, channels // groups * count, int(np.prod(window.out)))
         m = weight.shape[0]
         out = np.matmul(weight.reshape(groups, m // groups, -1), flat).reshape(n, m, *window.out)
         if bias is not None:
