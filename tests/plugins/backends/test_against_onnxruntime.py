@@ -71,6 +71,11 @@ def test_convolutions(rank: int, seed: int) -> None:
     check("ConvTranspose", [d.f(2, channels, *space), weight, bias], group=groups, output_padding=extra, **move)
 
 
+def test_a_convolution_of_many_large_images() -> None:
+    d = Draw(0)
+    check("Conv", [d.f(9, 16, 60, 60), d.f(8, 8, 3, 3)], group=2)
+
+
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_pooling(rank: int, seed: int) -> None:
