@@ -108,6 +108,7 @@ class ForOnnx(Backend):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the runner's own, when it makes its cases and when it compares bfloat16
 def test_onnxs_own_runner_agrees() -> None:
     """All but what draws, image files, classical models, and one that the runner itself cannot compare."""
     runner = BackendTest(ForOnnx, __name__)
