@@ -13,6 +13,7 @@ _SUITES = {
     "dispatch": "bb_plugins.bench.suites.dispatch",
     "kernels": "bb_plugins.bench.suites.kernels",
     "nodes": "bb_plugins.bench.suites.nodes",
+    "ops": "bb_plugins.bench.suites.ops",
     "round": "bb_plugins.bench.suites.federated_round",
 }
 
