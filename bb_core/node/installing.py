@@ -15,6 +15,7 @@ from bb_core.engine.engine import Engine
 from bb_core.engine.program import Program, load_program
 from bb_core.errors import (
     InstallError,
+    MissingExtra,
     PluginError,
     RoleMismatch,
     UnboundDependency,
@@ -181,6 +182,8 @@ def _construct(program: Program, path: str, given: Any) -> Role:
     ready = make_config(cls, config, path)
     try:
         return cls(ready)
+    except MissingExtra:
+        raise  # it says all there is to say
     except Exception as error:  # a Concrete's constructor may raise anything
         raise InstallError(
             f"{cls.__name__} for slot {path!r} could not be constructed: {error}", hint="see the cause above"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bb_core import keys
 from bb_core.roles.contract import Role
+
+if TYPE_CHECKING:
+    import onnx
 
 
 class Backend(Role):
@@ -36,6 +39,19 @@ class Backend(Role):
         which none of the engine's is, has the attribute `opset`.
         """
         raise NotImplementedError
+
+    def graph(self, graph: onnx.GraphProto, opset: int) -> Callable[..., tuple[Any, ...]]:
+        """Return a callable for a whole graph: its inputs by position, its outputs as a tuple.
+
+        A Backend that can do better than op by op, such as by fusing them, overrides it.
+
+        Args:
+            graph: Inputs that are initializers too are not among the callable's.
+            opset: Version of ai.onnx.
+        """
+        from bb_core.roles.graphs import op_by_op
+
+        return op_by_op(self, graph, opset)
 
     def primitive(self, name: str) -> Callable[..., Any]:
         """Return an in-place training kernel: arrays in, results written to the arrays that are passed for them."""

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import bb_core as bb
+
+_CONCRETES: Final = {
+    "CoordinateMedian": "trimming",
+    "FedAvg": "fedavg",
+    "FedAvgM": "fedavgm",
+    "Krum": "krum",
+    "MultiKrum": "krum",
+    "TrimmedMean": "trimming",
+}
+"""Class -> the module that has it."""
 
 
 @bb.hookimpl
 def bb_register_concretes(registry: Any) -> None:
-    """Add FedAvg and FedAvgM."""
-    registry.add("bytesandbrains.FedAvg", "bb_plugins.aggregators.fedavg:FedAvg", role="aggregator")
-    registry.add("bytesandbrains.FedAvgM", "bb_plugins.aggregators.fedavgm:FedAvgM", role="aggregator")
+    """Add them all."""
+    for name, module in _CONCRETES.items():
+        registry.add(f"bytesandbrains.{name}", f"bb_plugins.aggregators.{module}:{name}", role="aggregator")

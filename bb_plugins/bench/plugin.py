@@ -7,12 +7,15 @@ from typing import Any
 import bb_core as bb
 
 _SUITES = {
+    "aggregate": "bb_plugins.bench.suites.aggregating",
     "codec": "bb_plugins.bench.suites.codec",
     "compile": "bb_plugins.bench.suites.compiling",
     "dispatch": "bb_plugins.bench.suites.dispatch",
     "kernels": "bb_plugins.bench.suites.kernels",
     "nodes": "bb_plugins.bench.suites.nodes",
+    "ops": "bb_plugins.bench.suites.ops",
     "round": "bb_plugins.bench.suites.federated_round",
+    "train": "bb_plugins.bench.suites.training",
 }
 
 

@@ -6,4 +6,8 @@
 | `rules`     | a gradient rule for each op, in a table                                      |
 | `prepare`   | a graph made ready: functions inlined, recurrent ops unrolled                |
 | `gradients` | `gradients`: the reverse walk                                                |
+| `tidy`      | what is computed twice, or for nobody, goes                                  |
+| `losses`    | losses behind a graph's output                                               |
+| `trainable` | `Trainable`: a model taken apart into parameters and graphs                  |
+| `optimizers`| optimizers on one flat vector                                                |
 """

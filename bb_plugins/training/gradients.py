@@ -15,6 +15,7 @@ from bb_core.errors import NotDifferentiable
 from bb_plugins.training.prepare import prepare
 from bb_plugins.training.rules import CONSTANT, RULES
 from bb_plugins.training.tape import Tape, tape_of
+from bb_plugins.training.tidy import tidied
 
 GRAD = "grad/"
 """What stands before the name of a value in that of its gradient."""
@@ -110,19 +111,4 @@ def _graph(
     graph = helper.make_graph(
         tape.nodes, ready.name or "gradients", inputs, list(outputs), [have.get(i.name, i) for i in initializers]
     )
-    return pruned(graph)
-
-
-def pruned(graph: onnx.GraphProto) -> onnx.GraphProto:
-    """Leave out the nodes and initializers whose values nobody reads."""
-    wanted = {o.name for o in graph.output}
-    kept: list[onnx.NodeProto] = []
-    for node in reversed(graph.node):
-        if wanted.intersection(node.output):
-            kept.append(node)
-            wanted.update(filter(None, node.input))
-            for attribute in node.attribute:
-                for inner in [attribute.g, *attribute.graphs] if attribute.HasField("g") or attribute.graphs else ():
-                    wanted.update(name for n in inner.node for name in n.input)
-    initializers = [i for i in graph.initializer if i.name in wanted]
-    return helper.make_graph(kept[::-1], graph.name, list(graph.input), list(graph.output), initializers)
+    return tidied(graph)

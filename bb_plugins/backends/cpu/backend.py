@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 import bb_core as bb
 from bb_core.errors import RoleError, did_you_mean
 from bb_plugins.backends.cpu.node import Node
@@ -15,12 +17,16 @@ OPSET = 21
 """That of artefacts, by which the engine's ops are read."""
 
 _PRIMITIVES = {
+    "add_four_scaled": "aggregate",
     "add_scaled": "aggregate",
+    "add_squared_distances": "robust",
+    "mean_of_rows": "robust",
     "mlp_backward": "mlp",
     "mlp_forward": "mlp",
     "mlp_train": "mlp",
     "sgd": "mlp",
     "softmax_cross_entropy": "mlp",
+    "sort_columns": "robust",
 }
 """Primitive -> the module of kernels that has it; numba is imported when the first is asked for."""
 
@@ -59,6 +65,18 @@ class CpuBackend(bb.roles.Backend):
         node = Node(op, attributes, {"": opset} | ({domain: 1} if domain else {}), domain, (True,) * count)
         found = kernel_of(node)
         return _trimmed(found, count) if gives_several(domain, op) else found
+
+    def graph(self, graph: Any, opset: int) -> Callable[..., tuple[Any, ...]]:
+        """Return a callable for a whole graph, whose kernels are chosen once."""
+        from bb_plugins.backends.cpu.graph import Graph
+
+        bound = Graph(graph, {"": opset})
+
+        def run(*inputs: Any) -> tuple[Any, ...]:
+            with np.errstate(all="ignore"):  # what overflows is inf, as ONNX has it
+                return tuple(bound.run(inputs))
+
+        return run
 
     def primitive(self, name: str) -> Callable[..., Any]:
         """Return an in-place training kernel."""

@@ -26,14 +26,16 @@ from bb_plugins.backends.cpu.ops import (
     random,
     recurrent,
     reductions,
-    resampling,
+    regions,
+    resizing,
+    sampling,
     sequences,
     shaping,
     signals,
     text,
 )
 from bb_plugins.backends.cpu.ops.by_function import by_function
-from bb_plugins.backends.cpu.ops.elementwise import folded, like_input, of_alpha
+from bb_plugins.backends.cpu.ops.elementwise import aligned, folded, like_input, of_alpha
 
 _SOFTMAX = reductions.normalising(reductions.softmax)
 _LOG_SOFTMAX = reductions.normalising(reductions.log_softmax)
@@ -54,27 +56,27 @@ _TRAINING = "ai.onnx.preview.training"
 OPS: Final[Mapping[tuple[str, str], Mapping[int, Make]]] = {
     # elementwise: arithmetic
     ("", "Abs"): {6: plain(np.abs)},
-    ("", "Add"): {7: plain(np.add)},
+    ("", "Add"): {6: aligned(np.add), 7: plain(np.add)},
     ("", "Ceil"): {6: plain(np.ceil)},
     ("", "Clip"): {6: elementwise.clip_by_attribute, 11: plain(elementwise.clip)},
-    ("", "Div"): {7: plain(elementwise.divide)},
+    ("", "Div"): {6: aligned(elementwise.divide), 7: plain(elementwise.divide)},
     ("", "Erf"): {9: plain(widened(elementwise.erf))},
     ("", "Exp"): {6: plain(np.exp)},
     ("", "Floor"): {6: plain(np.floor)},
     ("", "Log"): {6: plain(np.log)},
-    ("", "Max"): {8: folded(np.maximum)},
-    ("", "Mean"): {8: plain(elementwise.mean)},
-    ("", "Min"): {8: folded(np.minimum)},
+    ("", "Max"): {6: folded(np.maximum)},
+    ("", "Mean"): {6: plain(elementwise.mean)},
+    ("", "Min"): {6: folded(np.minimum)},
     ("", "Mod"): {10: elementwise.modulo},
-    ("", "Mul"): {7: plain(np.multiply)},
+    ("", "Mul"): {6: aligned(np.multiply), 7: plain(np.multiply)},
     ("", "Neg"): {6: plain(np.negative)},
-    ("", "Pow"): {7: elementwise.power},
+    ("", "Pow"): {1: aligned(np.power), 7: elementwise.power},
     ("", "Reciprocal"): {6: like_input(lambda x: 1 / x)},
     ("", "Round"): {11: plain(np.rint)},
     ("", "Sign"): {9: plain(np.sign)},
     ("", "Sqrt"): {6: plain(np.sqrt)},
-    ("", "Sub"): {7: plain(np.subtract)},
-    ("", "Sum"): {8: folded(np.add)},
+    ("", "Sub"): {6: aligned(np.subtract), 7: plain(np.subtract)},
+    ("", "Sum"): {6: folded(np.add)},
     # elementwise: angles
     ("", "Acos"): {7: plain(np.arccos)},
     ("", "Acosh"): {9: plain(np.arccosh)},
@@ -89,7 +91,7 @@ OPS: Final[Mapping[tuple[str, str], Mapping[int, Make]]] = {
     ("", "Tan"): {7: plain(np.tan)},
     ("", "Tanh"): {6: plain(np.tanh)},
     # elementwise: comparison, logic, bits, types
-    ("", "And"): {7: plain(np.logical_and)},
+    ("", "And"): {1: aligned(np.logical_and), 7: plain(np.logical_and)},
     ("", "BitCast"): {26: elementwise.bit_cast},
     ("", "BitShift"): {11: elementwise.bit_shift},
     ("", "BitwiseAnd"): {18: plain(np.bitwise_and)},
@@ -98,17 +100,17 @@ OPS: Final[Mapping[tuple[str, str], Mapping[int, Make]]] = {
     ("", "BitwiseXor"): {18: plain(np.bitwise_xor)},
     ("", "Cast"): {6: elementwise.cast},
     ("", "CastLike"): {15: elementwise.cast_like},
-    ("", "Equal"): {7: plain(elementwise.equal)},
-    ("", "Greater"): {7: plain(np.greater)},
+    ("", "Equal"): {1: aligned(elementwise.equal), 7: plain(elementwise.equal)},
+    ("", "Greater"): {1: aligned(np.greater), 7: plain(np.greater)},
     ("", "GreaterOrEqual"): {12: plain(np.greater_equal)},
     ("", "IsInf"): {10: elementwise.is_inf},
     ("", "IsNaN"): {9: plain(np.isnan)},
-    ("", "Less"): {7: plain(np.less)},
+    ("", "Less"): {1: aligned(np.less), 7: plain(np.less)},
     ("", "LessOrEqual"): {12: plain(np.less_equal)},
     ("", "Not"): {1: plain(np.logical_not)},
-    ("", "Or"): {7: plain(np.logical_or)},
+    ("", "Or"): {1: aligned(np.logical_or), 7: plain(np.logical_or)},
     ("", "Where"): {9: plain(np.where)},
-    ("", "Xor"): {7: plain(np.logical_xor)},
+    ("", "Xor"): {1: aligned(np.logical_xor), 7: plain(np.logical_xor)},
     # elementwise: activations
     ("", "Celu"): {12: of_alpha(1.0, elementwise.celu)},
     ("", "Elu"): {6: of_alpha(1.0, elementwise.elu)},
@@ -117,7 +119,7 @@ OPS: Final[Mapping[tuple[str, str], Mapping[int, Make]]] = {
     ("", "HardSwish"): {14: like_input(elementwise.hard_swish)},
     ("", "LeakyRelu"): {6: of_alpha(0.01, elementwise.leaky)},
     ("", "Mish"): {18: like_input(lambda x: x * np.tanh(elementwise.softplus(x)))},
-    ("", "PRelu"): {7: like_input(lambda x, slope: np.where(x < 0, x * slope, x))},
+    ("", "PRelu"): {6: plain(elementwise.prelu_by_channel), 7: plain(elementwise.prelu)},
     ("", "Relu"): {6: plain(elementwise.relu)},
     ("", "Selu"): {6: elementwise.selu},
     ("", "Shrink"): {9: elementwise.shrink},
@@ -185,10 +187,10 @@ OPS: Final[Mapping[tuple[str, str], Mapping[int, Make]]] = {
     # products
     ("", "Det"): {11: plain(linear.determinant)},
     ("", "Einsum"): {12: linear.einsum},
-    ("", "Gemm"): {7: linear.gemm},
+    ("", "Gemm"): {6: linear.gemm},
     ("", "MatMul"): {1: plain(linear.matmul)},
     # convolution and pooling
-    ("", "AveragePool"): {7: pooling.average_pool},
+    ("", "AveragePool"): {1: pooling.average_pool},
     ("", "Col2Im"): {18: convolution.col2im},
     ("", "Conv"): {1: convolution.conv},
     ("", "ConvTranspose"): {1: convolution.conv_transpose},
@@ -199,8 +201,8 @@ OPS: Final[Mapping[tuple[str, str], Mapping[int, Make]]] = {
     ("", "MaxPool"): {1: pooling.max_pool},
     ("", "MaxUnpool"): {9: pooling.max_unpool},
     # normalisation
-    ("", "BatchNormalization"): {7: normalisation.batch_normalization},
-    ("", "Dropout"): {7: normalisation.dropout_by_attribute, 12: normalisation.dropout},
+    ("", "BatchNormalization"): {6: normalisation.batch_normalization},
+    ("", "Dropout"): {6: normalisation.dropout_by_attribute, 12: normalisation.dropout},
     ("", "GroupNormalization"): {18: normalisation.group_normalization},
     ("", "InstanceNormalization"): {6: normalisation.instance_normalization},
     ("", "LRN"): {1: normalisation.lrn},
@@ -243,12 +245,13 @@ OPS: Final[Mapping[tuple[str, str], Mapping[int, Make]]] = {
     ("", "SplitToSequence"): {11: sequences.split_to},
     # images
     ("", "AffineGrid"): {20: by_function},
-    ("", "DeformConv"): {19: resampling.deform_conv},
-    ("", "GridSample"): {16: resampling.grid_sample},
-    ("", "NonMaxSuppression"): {10: resampling.non_max_suppression},
-    ("", "Resize"): {10: resampling.resize_by_scales, 11: resampling.resize},
-    ("", "RoiAlign"): {10: resampling.roi_align},
-    ("", "Upsample"): {9: resampling.resize_by_scales},
+    ("", "DeformConv"): {19: sampling.deform_conv},
+    ("", "GridSample"): {16: sampling.grid_sample},
+    ("", "MaxRoiPool"): {1: regions.max_roi_pool},
+    ("", "NonMaxSuppression"): {10: regions.non_max_suppression},
+    ("", "Resize"): {10: resizing.resize_by_scales, 11: resizing.resize},
+    ("", "RoiAlign"): {10: regions.roi_align},
+    ("", "Upsample"): {9: resizing.resize_by_scales},
     # signals
     ("", "BlackmanWindow"): {17: by_function},
     ("", "DFT"): {17: signals.dft_by_attribute, 20: signals.dft},
@@ -279,8 +282,8 @@ OPS: Final[Mapping[tuple[str, str], Mapping[int, Make]]] = {
 
 NAMES: Final = frozenset(f"{domain}.{name}" if domain else name for domain, name in OPS)
 """The ops that have a kernel; those of a domain that is not ONNX's own are named with it."""
-OLDEST: Final = 7
-"""Opset from which on ops broadcast as numpy does; most are there from it on, and rows tell the rest."""
+OLDEST: Final = 6
+"""Opset from which on nearly all ops are there; the rows tell the rest."""
 NEWEST: Final = 28
 """Newest opset whose changes the rows have been read for."""
 

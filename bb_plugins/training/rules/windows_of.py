@@ -30,7 +30,7 @@ class Windows:
 
     @property
     def flat_pads(self) -> list[int]:
-        """As ONNX writes them: all befores, then all afters."""
+        """As ONNX writes them: what comes before, for all axes, then what comes after."""
         return [before for before, _ in self.pads] + [after for _, after in self.pads]
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from bb_plugins.backends.cpu.node import Array, Kernel, Node, is_narrow
+
+_AT_ONCE: Final = 1 << 24
+"""Bytes of windows that are laid out for a whole batch; larger ones take turns, image by image, in little memory."""
 
 
 class Window(NamedTuple):
@@ -93,13 +96,15 @@ def convolve(x: Array, weight: Array, window: Window, groups: int, fill: Any = 0
     if groups == channels == m and groups > 1:
         return _depthwise(x, weight, window, fill)
     plain = all(k == 1 for k in window.kernel) and window.out == x.shape[2:] and not any(window.before)
-    columns = (
-        x.reshape(n, groups, -1, places)
-        if plain
-        else windows(padded(x, window, fill), window).reshape(n, groups, -1, places)
-    )
-    out = np.matmul(weight.reshape(groups, m // groups, -1), columns)
-    return np.asarray(out).reshape(n, m, *window.out)
+    columns = x if plain else windows(padded(x, window, fill), window)
+    shape = (groups, channels // groups * int(np.prod(window.kernel)), places)
+    filters = weight.reshape(groups, m // groups, shape[1])
+    if plain or columns.nbytes <= _AT_ONCE:
+        return np.asarray(np.matmul(filters, columns.reshape(n, *shape))).reshape(n, m, *window.out)
+    out = np.empty((n, groups, m // groups, places), np.result_type(x, weight))
+    for image, found in zip(columns, out, strict=True):
+        np.matmul(filters, image.reshape(shape), out=found)
+    return out.reshape(n, m, *window.out)
 
 
 def _depthwise(x: Array, weight: Array, window: Window, fill: Any) -> Array:
@@ -161,7 +166,7 @@ def conv_transpose(node: Node) -> Kernel:
         window, shape = _spreading(node, x.shape[2:], weight.shape[2:])
         n, channels = x.shape[:2]
         each = channels // groups
-        flat = x.astype(wide, copy=False).reshape(n, groups, each, -1)
+        flat = x.astype(wide, copy=False).reshape(n, groups, each, int(np.prod(x.shape[2:])))
         turned = weight.astype(wide, copy=False).reshape(groups, each, -1).transpose(0, 2, 1)
         columns = np.matmul(turned, flat).reshape(n, groups * weight.shape[1], *weight.shape[2:], *x.shape[2:])
         out = spread(columns, window, shape).astype(x.dtype, copy=False)

@@ -4,16 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from bb_plugins.backends.cpu.node import Array, Kernel, Make, Node, element_type, is_integer, plain, widened
 
+_LARGE: Final = 4096
+"""Above so many elements a kernel that must be compiled, or prepared, is worth it."""
+
 
 def like_input(function: Callable[..., Any]) -> Make:
     """Make a kernel whose output has its first input's elements, whatever numpy promotes to."""
     return plain(lambda x, *rest: np.asarray(function(x, *rest), x.dtype))
+
+
+def aligned(function: Callable[[Array, Array], Any]) -> Make:
+    """Make the kernel of an op on two inputs as until opset 6: the second's axes begin at that of the first, `axis`."""
+
+    def make(node: Node) -> Kernel:
+        axis = node.get("axis")
+
+        def run(a: Array, b: Array) -> Array:
+            if axis is not None and b.ndim:
+                b = b.reshape(*b.shape, *[1] * (a.ndim - int(axis) % a.ndim - b.ndim))
+            return np.asarray(function(a, b))
+
+        return run
+
+    return make
+
+
+def prelu(x: Array, slope: Array) -> Array:
+    """X where it is positive, x times a slope of its own elsewhere."""
+    return np.asarray(np.maximum(x, 0) + np.minimum(x, 0) * slope, x.dtype)
+
+
+def prelu_by_channel(x: Array, slope: Array) -> Array:
+    """Slopes as until opset 6: one for each channel."""
+    return prelu(x, slope.reshape(-1, *[1] * (x.ndim - 2)) if x.ndim > 1 else slope)
 
 
 def folded(function: Callable[[Array, Array], Any]) -> Make:
@@ -96,13 +125,17 @@ def clip_by_attribute(node: Node) -> Kernel:
 
 def relu(x: Array) -> Array:
     """max(x, 0)."""
+    if x.ndim > 1 and x.size > _LARGE:
+        return np.asarray(np.maximum(x, np.zeros(x.shape[1:], x.dtype)))  # numpy has no vector loop for a scalar here
     return np.asarray(np.maximum(x, x.dtype.type(0)))
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + e^-x), without overflow: e^-|x| is at most 1."""
-    small = np.exp(-np.abs(x))
-    return np.asarray(np.where(x >= 0, 1, small) / (1 + small), x.dtype)
+    """1 / (1 + e^-x); where e^-x overflows, that is zero, as it should be."""
+    with np.errstate(over="ignore"):
+        out = np.asarray(np.exp(-x))
+        out += 1
+        return np.asarray(np.reciprocal(out, out=out))
 
 
 def softplus(x: Array) -> Array:
@@ -112,9 +145,20 @@ def softplus(x: Array) -> Array:
 
 def erf(x: Array) -> Array:
     """Gauss's error function."""
+    if x.dtype == np.float32 and x.size > _LARGE:
+        return _compiled("erf", x)
     from scipy import special
 
     return np.asarray(special.erf(x))
+
+
+def _compiled(name: str, x: Array) -> Array:
+    """Run a kernel that numba compiles when it is first needed."""
+    from bb_plugins.backends.cpu.kernels import activations
+
+    source, out = np.ascontiguousarray(x), np.empty(x.shape, x.dtype)
+    getattr(activations, name)(source.reshape(-1), out.reshape(-1))
+    return out
 
 
 def gelu(node: Node) -> Kernel:
@@ -125,7 +169,13 @@ def gelu(node: Node) -> Kernel:
             return 0.5 * x * (1 + np.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))  # sqrt(2 / pi)
 
         return widened(by_tanh)
-    return widened(lambda x: 0.5 * x * (1 + erf(x * 0.7071067811865476)))  # 1 / sqrt(2)
+
+    def exact(x: Array) -> Any:
+        if x.dtype == np.float32 and x.size > _LARGE:
+            return _compiled("gelu", x)
+        return 0.5 * x * (1 + erf(x * x.dtype.type(0.7071067811865476)))  # 1 / sqrt(2)
+
+    return widened(exact)
 
 
 def of_alpha(default: float, function: Callable[[Array, Any], Any]) -> Make:
@@ -139,13 +189,15 @@ def of_alpha(default: float, function: Callable[[Array, Any], Any]) -> Make:
 
 
 def leaky(x: Array, alpha: Any) -> Any:
-    """X where it is positive, alpha x elsewhere."""
-    return np.where(x >= 0, x, x * alpha)
+    """X where it is positive, alpha x elsewhere. Choosing by `where` is many times slower."""
+    if 0 <= alpha <= 1:
+        return np.maximum(x, x * alpha)
+    return np.maximum(x, 0) + alpha * np.minimum(x, 0)
 
 
 def elu(x: Array, alpha: Any) -> Any:
     """X where it is positive, alpha (e^x - 1) elsewhere."""
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+    return np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0))
 
 
 def celu(x: Array, alpha: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,24 +45,35 @@ def batch_normalization(node: Node) -> Kernel:
     return run
 
 
+def _rows(x: Array, axis: int) -> Array:
+    """Make a matrix of the axes before one, and those from it on."""
+    return x.reshape(int(np.prod(x.shape[:axis], dtype=np.int64)), int(np.prod(x.shape[axis:], dtype=np.int64)))
+
+
+def _inverse_root(rows: Array, epsilon: float) -> Array:
+    """Return 1 / sqrt(mean square + epsilon) of each row (n, 1), without a matrix of squares."""
+    square = np.vecdot(rows, rows)[:, None] / rows.dtype.type(rows.shape[1])
+    return np.asarray(1 / np.sqrt(square + rows.dtype.type(epsilon)))
+
+
 def layer_normalization(node: Node) -> Kernel:
     """Normalise over the axes from one on; gives mean and reciprocal deviation as well."""
     axis, epsilon = int(node.get("axis", -1)), float(node.get("epsilon", 1e-5))
     stash = int(node.get("stash_type", 1))
 
     def run(x: Array, scale: Array, bias: Array | None = None) -> Any:
-        axes = tuple(range(axis % x.ndim, x.ndim))
-        wide = x.astype(element_type(stash), copy=False)
-        mean = wide.mean(axes, keepdims=True)
-        out = wide - mean
-        variance = np.square(out).mean(axes, keepdims=True)
-        inverse = 1 / np.sqrt(variance + variance.dtype.type(epsilon))
+        ahead = x.shape[: axis % x.ndim]
+        rows = _rows(x.astype(element_type(stash), copy=False), len(ahead))
+        mean = rows.mean(1, keepdims=True)
+        out = rows - mean
+        inverse = _inverse_root(out, epsilon)
         out *= inverse
-        out = out.astype(x.dtype, copy=False)
+        out = out.reshape(x.shape).astype(x.dtype, copy=False)
         out *= scale
         if bias is not None:
             out += bias
-        return out, mean, inverse
+        lift = (*ahead, *[1] * (x.ndim - len(ahead)))
+        return out, mean.reshape(lift), inverse.reshape(lift)
 
     return run
 
@@ -74,21 +84,19 @@ def rms_normalization(node: Node) -> Kernel:
     stash = int(node.get("stash_type", 1))
 
     def run(x: Array, scale: Array) -> Array:
-        axes = tuple(range(axis % x.ndim, x.ndim))
-        wide = x.astype(element_type(stash), copy=False)
-        square = np.square(wide).mean(axes, keepdims=True)
-        out = (wide / np.sqrt(square + square.dtype.type(epsilon))).astype(x.dtype, copy=False)
+        rows = _rows(x.astype(element_type(stash), copy=False), axis % x.ndim)
+        out = (rows * _inverse_root(rows, epsilon)).reshape(x.shape).astype(x.dtype, copy=False)
         return np.asarray(out * scale, scale.dtype)
 
     return run
 
 
-def _standardised(x: Array, axes: Sequence[int], epsilon: float) -> Array:
-    wide = _wide(x)
-    out = wide - wide.mean(tuple(axes), keepdims=True)
-    variance = np.square(out).mean(tuple(axes), keepdims=True)
-    out /= np.sqrt(variance + variance.dtype.type(epsilon))
-    return np.asarray(out, x.dtype)
+def _standardised(x: Array, groups: int, epsilon: float) -> Array:
+    """Take the mean away and divide by the deviation, of so many equal parts of each example."""
+    wide = _wide(x).reshape(x.shape[0] * groups, int(np.prod(x.shape[1:], dtype=np.int64)) // groups)
+    out = wide - wide.mean(1, keepdims=True)
+    out *= _inverse_root(out, epsilon)
+    return np.asarray(out.reshape(x.shape), x.dtype)
 
 
 def instance_normalization(node: Node) -> Kernel:
@@ -96,7 +104,7 @@ def instance_normalization(node: Node) -> Kernel:
     epsilon = float(node.get("epsilon", 1e-5))
 
     def run(x: Array, scale: Array, bias: Array) -> Array:
-        out = _standardised(x, range(2, x.ndim), epsilon)
+        out = _standardised(x, x.shape[1], epsilon)
         return np.asarray(out * _per_channel(scale, x.ndim) + _per_channel(bias, x.ndim))
 
     return run
@@ -108,7 +116,7 @@ def group_normalization(node: Node) -> Kernel:
 
     def run(x: Array, scale: Array, bias: Array) -> Array:
         each = x.shape[1] // scale.shape[0]
-        out = _standardised(x.reshape(x.shape[0], groups, -1), (2,), epsilon).reshape(x.shape)
+        out = _standardised(x, groups, epsilon)
         return np.asarray(
             out * _per_channel(scale.repeat(each), x.ndim) + _per_channel(bias.repeat(each), x.ndim), x.dtype
         )

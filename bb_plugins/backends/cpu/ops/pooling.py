@@ -12,13 +12,17 @@ from bb_plugins.backends.cpu.ops.convolution import Window, padded, window_of, w
 
 
 def _folded(x: Array, window: Window, fill: Any, fold: Callable[..., Any]) -> Array:
-    """Fold the windows with a ufunc, one place of the kernel after another: faster than along short, strided axes."""
-    view = windows(padded(x, window, fill), window)
-    places = iter(np.ndindex(*window.kernel))
-    out = np.array(view[(slice(None), slice(None), *next(places))])
-    for at in places:
-        fold(out, view[(slice(None), slice(None), *at)], out=out)
-    return out
+    """Fold the windows with a ufunc, one axis after another, and on each one place of the kernel after another."""
+    found = padded(x, window, fill)
+    for axis, (kernel, stride, step, out) in enumerate(
+        zip(window.kernel, window.strides, window.dilations, window.out, strict=True), 2
+    ):
+        before = (slice(None),) * axis
+        places = [found[(*before, slice(i * step, i * step + (out - 1) * stride + 1, stride))] for i in range(kernel)]
+        found = np.array(places[0])
+        for place in places[1:]:
+            fold(found, place, out=found)
+    return found
 
 
 def _least(dtype: np.dtype[Any]) -> Any:
@@ -34,23 +38,34 @@ def max_pool(node: Node) -> Kernel:
         window = window_of(node, x.shape[2:], kernel)
         if not node.wants(1):
             return (_folded(x, window, _least(x.dtype), np.maximum),)
-        rank = len(kernel)
-        view = windows(padded(x, window, _least(x.dtype)), window)
-        flat = view.reshape(*x.shape[:2], -1, *window.out)
-        best = flat.argmax(2)
-        values = np.take_along_axis(flat, best[:, :, None], 2)[:, :, 0]
-        places = np.zeros(best.shape, np.int64)
-        within = np.unravel_index(best, kernel)
-        step = 1
-        for i in range(rank) if by_column else range(rank - 1, -1, -1):
-            start = np.arange(window.out[i]) * window.strides[i] - window.before[i]
-            start = start.reshape([-1 if a == i else 1 for a in range(rank)])
-            places += (start + within[i] * window.dilations[i]) * step
-            step *= x.shape[2 + i]
-        images = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *[1] * rank)
-        return values, places + images * step
+        return _with_places(x, window, by_column=by_column)
 
     return run
+
+
+def _with_places(x: Array, window: Window, *, by_column: bool) -> tuple[Array, Array]:
+    """Give the largest of each window, and its index in x as if that were flat, each image in the order asked for."""
+    rank = len(window.kernel)
+    steps = [1] * rank
+    order = range(rank) if by_column else range(rank - 1, -1, -1)
+    size = 1
+    for i in order:
+        steps[i], size = size, size * x.shape[2 + i]
+    view = windows(padded(x, window, _least(x.dtype)), window)
+    first: tuple[Any, ...] = (slice(None), slice(None), *[0] * rank)
+    best = np.array(view[first])
+    offset = np.zeros(best.shape, np.int64)
+    for at in np.ndindex(*window.kernel):
+        found = view[(slice(None), slice(None), *at)]
+        further = sum(a * d * s for a, d, s in zip(at, window.dilations, steps, strict=True)) - offset
+        further *= found > best  # to multiply is several times faster than to choose
+        offset += further
+        np.maximum(best, found, out=best)
+    for i in range(rank):
+        start = (np.arange(window.out[i]) * window.strides[i] - window.before[i]) * steps[i]
+        offset += start.reshape([-1 if a == i else 1 for a in range(rank)])
+    offset += np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *[1] * rank) * size
+    return best, offset
 
 
 def average_pool(node: Node) -> Kernel:

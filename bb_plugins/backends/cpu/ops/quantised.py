@@ -27,9 +27,14 @@ def _bounds(dtype: np.dtype[Any]) -> tuple[int, int]:
 
 
 def saturated(x: Array, zero: Any, dtype: np.dtype[Any]) -> Array:
-    """Round to the nearest, even of two, add the zero point, and keep what the type can say."""
+    """Round to the nearest, even of two, add the zero point, and keep what the type can say. x is overwritten."""
     low, high = _bounds(dtype)
-    return np.asarray(np.clip(np.rint(x) + zero, low, high)).astype(np.int64).astype(dtype)
+    out = np.asarray(x)
+    np.rint(out, out=out)
+    if np.any(zero):
+        out += zero
+    np.clip(out, low, high, out=out)
+    return np.asarray(out.astype(dtype if dtype.kind in "iu" else np.int8)).astype(dtype, copy=False)
 
 
 def quantize(node: Node) -> Kernel:
@@ -80,21 +85,27 @@ def dynamic_quantize(x: Array) -> tuple[Array, Array, Array]:
     return saturated(x / scale, np.float32(zero), np.dtype(np.uint8)), np.asarray(scale), np.asarray(zero)
 
 
-def _shifted(x: Array, zero: Array | None, axis: int | None = None) -> Array:
-    """Take the zero point away, in float64: sums of fewer than 2^37 products of bytes are exact."""
-    wide = x.astype(np.float64)
+def _exact(count: int) -> Any:
+    """Return the narrowest float in which a sum of so many products of bytes, less their zero points, is exact."""
+    return np.float32 if count * 255 * 255 < 2**24 else np.float64
+
+
+def _shifted(x: Array, zero: Array | None, kind: Any, axis: int | None = None) -> Array:
+    """Take the zero point away, in floats of a type that BLAS multiplies."""
+    wide = x.astype(kind)
     if zero is not None and zero.size == 1:
-        wide -= zero.reshape(()).astype(np.float64)
+        wide -= zero.reshape(()).astype(kind)
     elif zero is not None:
         shape = [-1 if a == axis else 1 for a in range(x.ndim)] if axis is not None and zero.ndim == 1 else zero.shape
-        wide -= zero.astype(np.float64).reshape(shape)
-    return wide
+        wide -= zero.astype(kind).reshape(shape)
+    return np.asarray(wide)
 
 
 def matmul_integer(a: Array, b: Array, a_zero: Array | None = None, b_zero: Array | None = None) -> Array:
     """Multiply matrices of bytes into 32-bit integers; zero points may be those of rows of a, of columns of b."""
-    product = np.matmul(_shifted(a, a_zero, max(a.ndim - 2, 0)), _shifted(b, b_zero, b.ndim - 1))
-    return np.asarray(product).astype(np.int64).astype(np.int32)
+    kind = _exact(a.shape[-1])
+    product = np.matmul(_shifted(a, a_zero, kind, max(a.ndim - 2, 0)), _shifted(b, b_zero, kind, b.ndim - 1))
+    return np.asarray(product).astype(np.int32)
 
 
 def q_linear_matmul(
@@ -112,8 +123,9 @@ def conv_integer(node: Node) -> Kernel:
 
     def run(x: Array, weight: Array, x_zero: Array | None = None, w_zero: Array | None = None) -> Array:
         window = window_of(node, x.shape[2:], weight.shape[2:])
-        found = convolve(_shifted(x, x_zero), _shifted(weight, w_zero, 0), window, groups)
-        return found.astype(np.int64).astype(np.int32)
+        kind = _exact(int(np.prod(weight.shape[1:])))
+        found = convolve(_shifted(x, x_zero, kind), _shifted(weight, w_zero, kind, 0), window, groups)
+        return found.astype(np.int32)
 
     return run
 
@@ -127,7 +139,7 @@ def q_linear_conv(node: Node) -> Kernel:
         y_zero: Array, bias: Array | None = None,
     ) -> Array:  # fmt: skip
         window = window_of(node, x.shape[2:], weight.shape[2:])
-        summed = convolve(_shifted(x, x_zero), _shifted(weight, w_zero, 0), window, groups)
+        summed = convolve(_shifted(x, x_zero, np.float64), _shifted(weight, w_zero, np.float64, 0), window, groups)
         lift = [-1, *[1] * (x.ndim - 2)]
         if bias is not None:
             summed += bias.reshape(lift)

@@ -10,7 +10,8 @@ import numpy as np
 from bb_plugins.backends.cpu.node import Array, Kernel, Make, Node, element_type
 from bb_plugins.backends.cpu.ops.normalisation import generator
 
-Draw = Callable[[Node, np.random.RandomState, Sequence[int]], Any]
+Draw = Callable[[Node, Any, Sequence[int]], Any]
+"""Takes an op, a generator and a shape."""
 
 
 def normal(node: Node, source: np.random.RandomState, shape: Sequence[int]) -> Any:

@@ -162,9 +162,13 @@ def lstm_step(cell: Cell, products: Array, state: tuple[Array, ...]) -> tuple[Ar
     p = cell.peepholes
     if p is not None:
         into, keep = into + p[:wide] * memory, keep + p[2 * wide :] * memory
-    opened = f(bounded(into))
-    kept = 1 - opened if cell.options["coupled"] else f(bounded(keep))
+        opened, kept = f(bounded(into)), f(bounded(keep))
+    else:
+        gates = f(bounded(raw[:, : 3 * wide]))
+        opened, shown, kept = gates[:, :wide], gates[:, wide : 2 * wide], gates[:, 2 * wide :]
+    if cell.options["coupled"]:
+        kept = 1 - opened
     following = kept * memory + opened * g(bounded(new))
     if p is not None:
-        out = out + p[wide : 2 * wide] * following
-    return f(bounded(out)) * h(following), following
+        shown = f(bounded(out + p[wide : 2 * wide] * following))
+    return shown * h(following), following

@@ -163,10 +163,10 @@ def normalising(function: Callable[[Array, int], Array]) -> tuple[Make, Make]:
 
 def softmax(x: Array, axis: int) -> Array:
     """e^x over their sum."""
-    powers = x - x.max(axis=axis, keepdims=True, initial=-np.inf)
+    powers = np.asarray(x - x.max(axis=axis, keepdims=True, initial=-np.inf))
     np.exp(powers, out=powers)
     powers /= powers.sum(axis=axis, keepdims=True)
-    return np.asarray(powers)
+    return powers
 
 
 def log_softmax(x: Array, axis: int) -> Array:
@@ -208,13 +208,32 @@ def top_k(node: Node) -> Kernel:
 
     def run(x: Array, k: Array | None = None) -> tuple[Array, Array]:
         count = int(k.reshape(-1)[0]) if k is not None else int(k_attribute)
-        keys = x.astype(np.float32) if is_narrow(x.dtype) else x
-        if largest:  # sorted backwards from the end, a stable sort leaves the earlier of equal ones first
-            order = x.shape[axis] - 1 - np.argsort(np.flip(keys, axis), axis=axis, kind="stable")
-            order = np.flip(order, axis)
-        else:
-            order = np.argsort(keys, axis=axis, kind="stable")
-        chosen = order.take(np.arange(count), axis)
+        keys = np.moveaxis(x.astype(np.float32) if is_narrow(x.dtype) else x, axis, -1)
+        chosen = _few(keys, count, largest=largest) if 0 < 8 * count < keys.shape[-1] else None
+        if chosen is None:
+            chosen = _in_order(keys, largest=largest)[..., :count]
+        chosen = np.ascontiguousarray(np.moveaxis(chosen, -1, axis))
         return np.take_along_axis(x, chosen, axis), np.asarray(chosen, np.int64)
 
     return run
+
+
+def _in_order(keys: Array, *, largest: bool) -> Array:
+    """Sort the last axis; the earlier of equal ones comes first."""
+    if not largest:
+        return np.argsort(keys, axis=-1, kind="stable")
+    backwards = np.argsort(keys[..., ::-1], axis=-1, kind="stable")
+    return np.asarray(keys.shape[-1] - 1 - backwards[..., ::-1])
+
+
+def _few(keys: Array, count: int, *, largest: bool) -> Array | None:
+    """Find the first few without sorting the rest; None if equal ones, of which the earlier count, make it doubtful."""
+    length = keys.shape[-1]
+    edge = length - count if largest else count - 1
+    parted = np.argpartition(keys, edge, axis=-1)
+    chosen = np.sort(parted[..., edge:] if largest else parted[..., :count], axis=-1)
+    found = np.take_along_axis(keys, chosen, -1)
+    last = found.min(-1, keepdims=True) if largest else found.max(-1, keepdims=True)
+    if ((keys == last).sum(-1) != (found == last).sum(-1)).any() or np.isnan(np.sum(found)):
+        return None
+    return np.take_along_axis(chosen, _in_order(found, largest=largest), -1)
