@@ -10,6 +10,7 @@ import pytest
 import bb_core as bb
 from bb_core.plugins import installed_plugins
 from bb_core.testing.kit import BoundCheck, checks_of
+from bb_plugins.models.architectures import mlp
 
 RANDOM = np.random.Generator(np.random.Philox(0))
 EXAMPLES = {"inputs": RANDOM.standard_normal((20, 3), np.float32), "labels": RANDOM.integers(0, 3, 20)}
@@ -22,6 +23,10 @@ SUBJECTS: dict[str, dict[str, Any]] = {
     "bytesandbrains.GlobalRegistryClient": {"traits": {"inputs": {"announce": (bb.PeerId.from_int(1),)}}},
     "bytesandbrains.GlobalRegistryServer": {"traits": {"sees_all": False}},
     "bytesandbrains.FedAvgM": {"make": bb.use("bytesandbrains.FedAvgM", momentum=0.5)},
+    "bytesandbrains.GraphModel": {
+        "make": bb.use("bytesandbrains.GraphModel", graph=mlp(4, 8, 3), learning_rate=0.05),
+        "traits": {"dependencies": {"compute": "bytesandbrains.CpuBackend"}},
+    },
     "bytesandbrains.MLP": {
         "make": bb.use("bytesandbrains.MLP", layers=(4, 8, 3), momentum=0.5),
         "traits": {"example_shape": (4,), "classes": 3},
