@@ -148,13 +148,15 @@ class GraphModel(bb.roles.Model):
 
     def forward(self, ctx: bb.Context, batch: bb.Tensor) -> bb.Tensor:
         """Predict. Keeps the batch, for a Backward in the same Frame; in training, Dropout draws now."""
-        self._input = batch
         if self._mode == "eval":
-            return self._predict(ctx, batch)
-        run, masks = self._plan(ctx, "backward")
-        self._masks = self._drawn(ctx, masks, batch)
-        seed = np.zeros(self._output_shape(ctx, batch), np.float32)
-        return np.asarray(run(batch, seed, *self._views, *self._statistics, *self._masks)[0])
+            prediction, drawn = self._predict(ctx, batch), self._masks
+        else:
+            run, masks = self._plan(ctx, "backward")
+            drawn = self._drawn(ctx, masks, batch)
+            seed = np.zeros(self._output_shape(ctx, batch), np.float32)
+            prediction = np.asarray(run(batch, seed, *self._views, *self._statistics, *drawn)[0])
+        self._input, self._masks = batch, drawn  # a batch that does not fit has changed nothing
+        return prediction
 
     def compute_loss(self, ctx: bb.Context, prediction: bb.Tensor, labels: bb.Tensor) -> bb.Tensor:
         """Return the mean loss of predictions, a scalar."""
@@ -163,7 +165,7 @@ class GraphModel(bb.roles.Model):
     def loss_grad(self, ctx: bb.Context, prediction: bb.Tensor, labels: bb.Tensor) -> tuple[bb.Tensor, bb.Tensor]:
         """Return the mean loss and its gradient by the prediction, for Backward."""
         run, _ = self._plan(ctx, "loss")
-        loss, grad = run(prediction, self._labels(labels))
+        loss, grad = run(prediction, self._labels(labels, len(prediction)))
         return np.asarray(loss, np.float32), np.asarray(grad)
 
     def backward(self, ctx: bb.Context, grad: bb.Tensor) -> None:
@@ -238,7 +240,7 @@ class GraphModel(bb.roles.Model):
     def _learn(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> Any:
         run, masks = self._plan(ctx, "train")
         drawn = self._drawn(ctx, masks, batch)
-        loss, *found = run(batch, self._labels(labels), *self._views, *self._statistics, *drawn)
+        loss, *found = run(batch, self._labels(labels, len(batch)), *self._views, *self._statistics, *drawn)
         if not np.isfinite(loss):
             raise RoleError(
                 f"the loss is {float(loss)}", expected="a finite number",
@@ -287,7 +289,9 @@ class GraphModel(bb.roles.Model):
     def _drawn(self, ctx: bb.Context, masks: list[Any], batch: bb.Tensor) -> list[F32]:
         return [ctx.rng.random(_shape(m, len(batch)), np.float32) for m in masks]
 
-    def _labels(self, labels: bb.Tensor) -> bb.Tensor:
+    def _labels(self, labels: bb.Tensor, rows: int) -> bb.Tensor:
+        if labels.shape[:1] != (rows,):
+            raise RoleError(f"labels have the shape {labels.shape}", expected=f"({rows}, ...), one for each example")
         return labels.astype(np.int64 if self.config.loss == "cross_entropy" else np.float32, copy=False)
 
     def _batches(self, ctx: bb.Context, data: bb.roles.DataSource) -> Iterator[tuple[bb.Tensor, bb.Tensor]]:
