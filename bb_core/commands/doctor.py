@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from bb_core.errors import did_you_mean
+from bb_core.errors import MissingExtra, did_you_mean
 from bb_core.plugins import asked_to_disable, installed_plugins
 from bb_core.version import __version__
 
@@ -46,6 +46,7 @@ COMPILED: Final = ("bb_core.wire._codec", "bb_core.engine._dispatch")
 EXTRAS: Final = {
     "demo": "bb demo: the handwritten digits, and plots",
     "metrics": "what Nodes do, as OpenTelemetry spans and counters",
+    "onnxruntime": "OnnxRuntimeBackend, which runs whole graphs",
     "bench": "bb bench: the suites, and the peers that ours is compared with",
     "test": "pytest, hypothesis and what this project's own tests need; also for parametrize_checks",
     "dev": "the linters and type checkers with which this project is changed",
@@ -186,6 +187,9 @@ def _concretes() -> Iterator[Finding]:
             found.resolve(entry.name)
         except Exception as error:  # importing a plugin's module may raise anything
             cause = error.__cause__ or error
+            if isinstance(cause, MissingExtra):
+                yield Finding(f"Concrete {entry.name}", "absent", cause.message, cause.hint or "")
+                continue
             yield Finding(
                 f"Concrete {entry.name}",
                 "broken",
@@ -196,19 +200,31 @@ def _concretes() -> Iterator[Finding]:
 
 def _extras() -> Iterator[Finding]:
     ours = metadata.distribution("bytesandbrains")
-    missing: dict[str, list[str]] = {name: [] for name in ours.metadata.get_all("Provides-Extra") or ()}
+    wanted: dict[str, set[str]] = {name: set() for name in ours.metadata.get_all("Provides-Extra") or ()}
     for requirement in ours.requires or ():
-        name = re.match(r"[\w.-]+", requirement)
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
-        if name and extra and extra[1] in missing and not _is_installed(name[0]):
-            missing[extra[1]].append(name[0])
-    for title, absent in missing.items():
+        if extra is not None and extra[1] in wanted:
+            wanted[extra[1]].add(requirement.partition(";")[0].strip())
+    for title in wanted:
         gives = EXTRAS.get(title, "")
+        absent = sorted(name for name in _needed(title, wanted) if not _is_installed(name))
         if absent:
             todo = f'pip install "bytesandbrains[{title}]"'
-            yield Finding(f"extra [{title}]", "absent", f"{gives}; lacks {', '.join(sorted(set(absent)))}", todo)
+            yield Finding(f"extra [{title}]", "absent", f"{gives}; lacks {', '.join(absent)}", todo)
         else:
             yield Finding(f"extra [{title}]", "ok", gives)
+
+
+def _needed(extra: str, wanted: dict[str, set[str]]) -> set[str]:
+    """The distributions that an extra brings, those of the extras in it too."""
+    found: set[str] = set()
+    for requirement in wanted.get(extra, ()):
+        inner = re.match(r"bytesandbrains\[([\w,-]+)\]", requirement)
+        if inner is not None:
+            found = found.union(*(_needed(name, wanted) for name in inner[1].split(",")))
+        else:
+            found.update(re.findall(r"^[\w.-]+", requirement))
+    return found
 
 
 def _is_installed(distribution: str) -> bool:
