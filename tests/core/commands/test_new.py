@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import runpy
+import site
 import subprocess
 import sys
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,8 +139,6 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.Compl
 @pytest.mark.slow
 @pytest.mark.parametrize("role", ["aggregator", "protocol"])
 def test_a_new_plugin_installs_and_passes_in_an_environment_of_its_own(role: str, tmp_path: Path) -> None:
-    import site
-    import venv
 
     write("plugin", "bb-made", "--role", role, into=tmp_path)
     folder = tmp_path / "bb-made"
