@@ -166,11 +166,13 @@ def _import(place: str) -> ModuleType:
             if not path.exists():
                 raise LoadError(f"there is no file {place!r}", expected="app.py:Module")
             sys.path.insert(0, str(path.resolve().parent))
-            spec = importlib.util.spec_from_file_location(path.stem, path)
+            taken = path.stem in sys.stdlib_module_names or path.stem in sys.modules
+            name = f"bb_file_{path.stem}" if taken else path.stem  # a file json.py is not to stand for the library's
+            spec = importlib.util.spec_from_file_location(name, path)
             if spec is None or spec.loader is None:
                 raise LoadError(f"{place} is no Python file", expected="app.py:Module")
             module = importlib.util.module_from_spec(spec)
-            sys.modules[path.stem] = module
+            sys.modules[name] = module
             spec.loader.exec_module(module)
             return module
         return importlib.import_module(place)

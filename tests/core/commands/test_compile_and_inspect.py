@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -225,3 +226,11 @@ def test_differences_name_targets_ops_edges_and_bindings() -> None:
     assert "+ target Everything@edge" in lines
     assert "- slot aggregator" in lines
     assert any(line.startswith("+ edge push (Everything -> Everything)") for line in lines)
+
+
+def test_a_file_may_be_called_as_a_module_of_the_library(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text(APP, encoding="utf-8")
+    before = sys.modules["json"]
+    done = CliRunner().invoke(application(), ("inspect", f"{tmp_path / 'json.py'}:Echo"))
+    assert done.exit_code == 0, done.output
+    assert sys.modules["json"] is before
