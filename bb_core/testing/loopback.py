@@ -45,8 +45,8 @@ class Surroundings:
         """When a Node's clock will show `when`, or a later time for the first time."""
         return when
 
-    def took(self, peer: PeerId) -> int:
-        """How long the poll that has just ended keeps a Node busy: what it sends leaves then, and it does no more."""
+    def polled(self, peer: PeerId, node: Node) -> int:
+        """How long the poll that has just ended keeps a Node busy: it sends then, and is not polled before."""
         return 0
 
     def absent(self, peer: PeerId) -> Node | None:
@@ -255,7 +255,7 @@ class Loopback:
         result = node.poll(around.local(peer, self.now))
         self.polls += 1
         leaves = self.now
-        took = around.took(peer)
+        took = around.polled(peer, node)
         if took:
             leaves = self._occupied[peer] = self.now + took
         for step in result.steps:

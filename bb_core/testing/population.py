@@ -64,8 +64,8 @@ class Population:
     Args:
         module: The program.
         bindings: By slot path, a Concrete, `bb.use(Concrete, option=...)`, or `bb.each(Concrete, config_of_peer)`.
-        peers: How many peers each other class has.
-        own: How many the program's own class has.
+        peers: How many peers each other class has; or, as a number, how many the one other class has, and if there is
+            none, how many equals there are. The own class has one Node where there are others.
 
     Raises:
         CompileError: the program or a binding is wrong.
@@ -75,20 +75,21 @@ class Population:
         artefact: What was compiled.
         target: The function of the program's own class.
         peers: Who is of which class; the ids are numbered from 0.
+        of_equals: Whether there is no class but the program's own.
     """
 
-    def __init__(
-        self, module: Module, bindings: Mapping[str, Binding], peers: Mapping[str, int], own: int = 1
-    ) -> None:
+    def __init__(self, module: Module, bindings: Mapping[str, Binding], peers: Mapping[str, int] | int) -> None:
         self._bindings = bindings
         self.artefact = Compiler().bind({path: _named(b) for path, b in bindings.items()}).compile(module)
         functions = {f.peer_class: f for f in load_program(self.artefact).functions.values()}
         self._own = functions[keys.OWN_CLASS]
         self.target = self._own.name
-        _check_counts(peers, set(functions) - {keys.OWN_CLASS}, own)
+        others = set(functions) - {keys.OWN_CLASS}
+        counts = {keys.OWN_CLASS: 1} | _counts(peers, others)
+        self.of_equals = not others
         self.peers: dict[PeerId, Member] = {}
         for peer_class in sorted(functions):
-            for index in range(peers[peer_class] if peer_class else own):
+            for index in range(counts[peer_class]):
                 self.peers[PeerId.from_int(len(self.peers))] = Member(functions[peer_class].name, peer_class, index)
 
     def install(self, peer: PeerId, options: NodeConfig | None = None) -> Node:
@@ -131,13 +132,19 @@ def _config(binding: Binding, index: int) -> Any:
     return binding.config if isinstance(binding, Use) else None
 
 
-def _check_counts(peers: Mapping[str, int], wanted: set[str], own: int) -> None:
+def _counts(peers: Mapping[str, int] | int, others: set[str]) -> dict[str, int]:
+    """How many peers each class has that somebody has spoken of."""
+    if isinstance(peers, int):
+        if len(others) > 1:
+            example = dict.fromkeys(sorted(others), 20)
+            raise UsageError(f"which of the classes {sorted(others)} has {peers} peers?", hint=f"peers={example}")
+        peers = {next(iter(others), keys.OWN_CLASS): peers}
+        others = set(peers)
     for name, count in peers.items():
-        if name not in wanted:
-            raise UsageError(f"the program has no class of peers {name!r}", hint=did_you_mean(name, wanted))
+        if name not in others:
+            raise UsageError(f"the program has no class of peers {name!r}", hint=did_you_mean(name, others))
         if count < 1:
             raise UsageError(f"the class {name!r} has {count} peers", expected="at least 1")
-    for name in sorted(wanted - set(peers)):
+    for name in sorted(others - set(peers)):
         raise UsageError(f"how many peers are of the class {name!r}?", hint=f"peers={{{name!r}: 20}}")
-    if own < 1:
-        raise UsageError(f"the program's own class has {own} peers", expected="at least 1")
+    return dict(peers)

@@ -9,6 +9,7 @@ import bb_core as bb
 
 @bb.hookimpl
 def bb_register_concretes(registry: Any) -> None:
-    """Add FedAvg and FedAvgM."""
+    """Add FedAvg, FedAvgM and GossipMean."""
     registry.add("bytesandbrains.FedAvg", "bb_plugins.aggregators.fedavg:FedAvg", role="aggregator")
     registry.add("bytesandbrains.FedAvgM", "bb_plugins.aggregators.fedavgm:FedAvgM", role="aggregator")
+    registry.add("bytesandbrains.GossipMean", "bb_plugins.aggregators.gossip_mean:GossipMean", role="aggregator")
