@@ -205,7 +205,7 @@ class _Simulation:
 def _few_collections() -> Iterator[None]:
     """Look for garbage seldom: a pass over all that ten thousand Nodes hold takes seconds, and finds nothing."""
     before = gc.get_threshold()
-    gc.set_threshold(100_000, 50, 1000)
+    gc.set_threshold(50_000, 20, 100)
     try:
         yield
     finally:
