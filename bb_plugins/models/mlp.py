@@ -78,7 +78,7 @@ class MLP(bb.roles.Model):
         super().__init__(config)
         self._plan = plan_of(config, rows=0)
         self._loaded: bb.Tensor = self._plan.params.copy()
-        self._kept = np.zeros_like(self._plan.params)
+        self._kept = np.zeros(len(self._plan.params), np.float32)
         self._input: F32 | None = None
         self._primitives: dict[str, Callable[..., Any]] = {}
 
@@ -152,7 +152,7 @@ class MLP(bb.roles.Model):
         """Add the parameters' gradients of the last Forward to those kept, given the gradient by its prediction."""
         if self._input is None or grad.shape != (len(self._input), self.config.layers[-1]):
             raise RoleError("Backward has no Forward of its shape before it", expected="the gradient of its prediction")
-        plan, rows = self._plan, len(self._input)
+        plan, rows = with_grads(self._plan), len(self._input)
         _last(plan.deltas, plan.sizes, rows)[:] = grad
         backward = self._primitive(ctx, "mlp_backward")
         backward(plan.params, plan.sizes, self._input, plan.acts, plan.deltas, plan.grads)
@@ -177,6 +177,7 @@ class MLP(bb.roles.Model):
     def train_step(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> tuple[bb.Tensor, bb.Record]:
         """Train on one batch."""
         x = self._ready(batch)
+        self._plan = with_grads(self._plan)
         total = self._primitive(ctx, "mlp_train")(self._plan, x, self._classes(labels, len(x)), len(x))
         return _scalar(total / len(x)), bb.Record(num_samples=len(x))
 
@@ -185,6 +186,7 @@ class MLP(bb.roles.Model):
     ) -> tuple[bb.Tensor, bb.Record]:
         """Train `epochs` times on all of a DataSource; `loss` is the last pass's mean."""
         train = self._primitive(ctx, "mlp_train")
+        self._plan = with_grads(self._plan)
         total, count = 0.0, 0
         for _ in range(epochs):
             total, count = 0.0, 0
@@ -196,6 +198,8 @@ class MLP(bb.roles.Model):
                 count += len(x)
         if count == 0:
             raise RoleError("the DataSource gave no examples", expected="at least one batch", hint="check its indices")
+        # A client that trains once in ten rounds must not hold what it needs only meanwhile: as much as its parameters.
+        self._plan, self._input = without_scratch(self._plan), None
         return _scalar(total / count), bb.Record(num_samples=count)
 
     def evaluate(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> bb.Record:
@@ -272,7 +276,9 @@ def plan_of(config: MLP.Config, rows: int) -> Plan:
     params = _first_params(config)
     rate = np.asarray([config.learning_rate, config.momentum], np.float32)
     empty = np.empty(0, np.float32)
-    plan = Plan(0, sizes, params, np.zeros_like(params), np.zeros_like(params), empty, empty, rate)
+    # `np.zeros`, unlike `zeros_like`, takes no memory until somebody writes: plain SGD never does.
+    grads, velocity = np.zeros(len(params), np.float32), np.zeros(len(params), np.float32)
+    plan = Plan(0, sizes, params, grads, velocity, empty, empty, rate)
     return with_room(plan, rows)
 
 
@@ -282,6 +288,17 @@ def with_room(plan: Plan, rows: int) -> Plan:
         return plan
     wanted = rows * int(plan.sizes[1:].sum())
     return plan._replace(rows=rows, acts=np.empty(wanted, np.float32), deltas=np.empty(wanted, np.float32))
+
+
+def with_grads(plan: Plan) -> Plan:
+    """Return a plan that has room for the gradients: the same one when it has."""
+    return plan if len(plan.grads) else plan._replace(grads=np.empty_like(plan.params))
+
+
+def without_scratch(plan: Plan) -> Plan:
+    """Return a plan of what lasts: parameters and velocity."""
+    empty = np.empty(0, np.float32)
+    return plan._replace(rows=0, grads=empty, acts=empty, deltas=empty)
 
 
 def _first_params(config: MLP.Config) -> F32:
