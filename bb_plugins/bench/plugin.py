@@ -13,6 +13,7 @@ _SUITES = {
     "kernels": "bb_plugins.bench.suites.kernels",
     "nodes": "bb_plugins.bench.suites.nodes",
     "round": "bb_plugins.bench.suites.federated_round",
+    "simulate": "bb_plugins.bench.suites.simulating",
 }
 
 
