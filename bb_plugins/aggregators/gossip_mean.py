@@ -71,7 +71,7 @@ class GossipMean(bb.roles.Aggregator):
             if exchange is not None:
                 exchange.waiting.discard(ctx.source)
                 if not exchange.waiting:
-                    self._close(exchange, ctx.close)
+                    self._end(exchange, ctx.close)
                     exchange.later.complete()
             return
         move = (update - self.estimate) * np.float32(0.5)
@@ -98,22 +98,24 @@ class GossipMean(bb.roles.Aggregator):
             None if deadline is None else int(deadline),
             lambda late: self._miss(exchange, len(cohort), late.close),
             lambda: waiting,
-            lambda: self._close(exchange, close),
+            lambda: self._end(exchange, close),
         )
         exchange = _Exchange(tuple(ctx.requests), waiting, later)
         self._asked.update(dict.fromkeys(exchange.requests, exchange))
         return later  # type: ignore[return-value]  # a Later stands for the promised output
 
-    def _close(self, exchange: _Exchange, close: Callable[[Sequence[int]], None]) -> None:
+    def _end(self, exchange: _Exchange, close: Callable[[Sequence[int]], None]) -> None:
         for request in exchange.requests:
             self._asked.pop(request, None)
         close(exchange.requests)
 
     def _miss(self, exchange: _Exchange, asked: int, close: Callable[[Sequence[int]], None]) -> None:
-        self._close(exchange, close)
+        self._end(exchange, close)
         received = asked - len(exchange.waiting)
         exchange.later.fail(
-            QuorumNotReached(f"{received} of {asked} peers had answered at the deadline", received=received, cohort=asked)
+            QuorumNotReached(
+                f"{received} of {asked} peers had answered at the deadline", received=received, cohort=asked
+            )
         )
 
     def aggregate(self, ctx: bb.Context) -> tuple[bb.Tensor, bb.Record]:

@@ -1,5 +1,7 @@
 """A mean without a server: `python docs/examples/gossip_averaging.py`, or `bb simulate` with this file."""
 
+from typing import Any
+
 import numpy as np
 
 import bb_core as bb
@@ -8,8 +10,8 @@ from bb_plugins.recipes.gossip import GossipAveraging
 
 NODES = 100
 
-# `bb simulate docs/examples/gossip_averaging.py:GossipAveraging --nodes 100 --until time=20s` finds these by their name.
-bindings = {
+# Found by this name: `bb simulate docs/examples/gossip_averaging.py:GossipAveraging --nodes 100 --until time=20s`.
+bindings: dict[str, Any] = {
     "peers": "bytesandbrains.ConstantView",
     "average": bb.each("bytesandbrains.GossipMean", lambda number: {"start": float(number)}),
 }
@@ -24,9 +26,7 @@ WAN = Scenario(
 
 def estimates(scenario: Scenario) -> np.ndarray:
     """Let every Node begin with its own number; return what each believes the mean to be after 30 virtual seconds."""
-    found = simulate(
-        GossipAveraging(), bindings=bindings, nodes=NODES, until="time=30s", scenario=scenario, seed=7
-    )
+    found = simulate(GossipAveraging(), bindings=bindings, nodes=NODES, until="time=30s", scenario=scenario, seed=7)
     return np.array([node.component("average").estimate[0] for node in found.nodes.values()])
 
 
@@ -36,7 +36,9 @@ def main() -> None:
     ideal, wan = estimates(Scenario(nodes=Nodes(start="1s"))), estimates(WAN)
     print(f"the mean is {mean}")
     print(f"ideal: {ideal.mean():.5f}, and no Node is further off than {np.abs(ideal - mean).max():.5f}")
-    print(f"wan:   {wan.mean():.5f}, and no Node is further from that than {np.abs(wan - wan.mean()).max():.5f}")
+    print(
+        f"wan:   {wan.mean():.5f}, and half of the Nodes are within {np.median(np.abs(wan - wan.mean())):.5f} of that"
+    )
     assert abs(ideal.mean() - mean) < 1e-3
     assert np.abs(ideal - mean).max() < 0.01
     assert abs(wan.mean() - mean) < 2

@@ -75,7 +75,9 @@ def _draw_rounds(axes: Any, result: SimulationResult) -> None:
     for color, complete, label in ((_BLUE, True, "with outputs"), (_RED, False, "without")):
         rounds = [r for r in result.rounds if r.is_complete == complete]
         if rounds:
-            axes.plot([r.ended for r in rounds], [r.ended - r.began for r in rounds], "o", ms=4, color=color, label=label)
+            axes.plot(
+                [r.ended for r in rounds], [r.ended - r.began for r in rounds], "o", ms=4, color=color, label=label
+            )
     axes.set(ylabel="time of a round, s")
     axes.legend(frameon=False)
 

@@ -53,6 +53,9 @@ class Constant(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"
 
     value: Duration
 
+    def __post_init__(self) -> None:
+        nanoseconds(self.value)
+
 
 class Uniform(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="uniform"):
     """Evenly between two durations."""
@@ -75,6 +78,7 @@ class LogNormal(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
     sigma: float
 
     def __post_init__(self) -> None:
+        nanoseconds(self.median)
         if not 0 <= self.sigma < 10:
             raise ValueError(f"sigma is {self.sigma}; expected 0 or more, and below 10")
 
@@ -230,16 +234,18 @@ def read_scenario(path: Path) -> Scenario:
     try:
         data: Any = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"the scenario {str(path)!r} cannot be read: {error.strerror}", expected="a TOML file") from error
+        raise UsageError(
+            f"the scenario {str(path)!r} cannot be read: {error.strerror}", expected="a TOML file"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the scenario {str(path)!r} is no TOML: {error}") from error
     try:
         return msgspec.convert({"name": path.stem, **data}, Scenario)
     except msgspec.ValidationError as error:
-        what, _, where = str(error).rpartition(" - at ")
+        what, _, where = str(error).partition(" - at ")
         at = where.strip("`").removeprefix("$.") or "its top level"
         raise UsageError(
-            f"the scenario {str(path)!r}: {what or error}",
+            f"the scenario {str(path)!r}: {what}",
             where=at,
             hint="docs/guide/simulating.md lists all fields",
         ) from error

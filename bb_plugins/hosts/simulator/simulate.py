@@ -180,7 +180,11 @@ class _Simulation:
 
     def _tell(self, now: int, peer: bb.PeerId, step: Any) -> None:
         found = self._tally.step(peer, step)
-        if self._round is not None and getattr(step, "target", None) == self._population.target and hasattr(step, "port"):
+        if (
+            self._round is not None
+            and getattr(step, "target", None) == self._population.target
+            and hasattr(step, "port")
+        ):
             self._round.is_complete = True
             self._round.outputs.update(found)
 

@@ -110,10 +110,7 @@ class World(Surroundings):
         return found
 
     def _is_cut(self, source: bb.PeerId, peer: bb.PeerId) -> bool:
-        for far, one_way in self._cuts:
-            if (source in far) != (peer in far) and not (one_way and source in far):
-                return True
-        return False
+        return any((source in far) != (peer in far) and not (one_way and source in far) for far, one_way in self._cuts)
 
     # --- Nodes --------------------------------------------------------------------------------------------------------
 
