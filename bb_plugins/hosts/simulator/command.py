@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,11 +14,11 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import bb_core as bb
-from bb_core.commands.loading import bindings_for, load
 from bb_core.errors import UsageError
-from bb_plugins.hosts.simulator.result import SimulationResult
-from bb_plugins.hosts.simulator.scenario import Scenario, read_scenario
-from bb_plugins.hosts.simulator.simulate import Progress, Until, simulate
+
+if TYPE_CHECKING:  # every `bb` reads this file, and they load onnx
+    from bb_plugins.hosts.simulator.result import SimulationResult
+    from bb_plugins.hosts.simulator.simulate import Progress
 
 _SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -37,6 +37,10 @@ def simulate_program(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Run a program on thousands of the Nodes that are deployed, in one process, in virtual time."""
+    from bb_core.commands.loading import bindings_for, load
+    from bb_plugins.hosts.simulator.scenario import Scenario, read_scenario
+    from bb_plugins.hosts.simulator.simulate import Until, simulate
+
     found = read_scenario(scenario) if scenario is not None else Scenario()
     _check_plot(plot)
     if seed < 0:

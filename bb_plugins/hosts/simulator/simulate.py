@@ -153,6 +153,7 @@ class _Simulation:
         result.virtual_s = loopback.now / _S
         if loopback.now % _S:
             self._take_down()
+        self._count()
         result.nodes = dict(loopback.nodes)
 
     def _play(self, end: int, is_over: Callable[[], bool]) -> None:
@@ -193,11 +194,15 @@ class _Simulation:
         self._take_down()
         self._loopback.at(self._loopback.now + _S, self._second)
 
-    def _take_down(self) -> None:
+    def _count(self) -> None:
         loopback, result = self._loopback, self.result
         result.polls, result.envelopes = loopback.polls, loopback.envelopes
         result.bytes_on_wire, result.lost = loopback.bytes_on_wire, loopback.lost
         result.loads, result.crashes = self._crowd.loads, self._crowd.crashes
+
+    def _take_down(self) -> None:
+        self._count()
+        loopback, result = self._loopback, self.result
         counts = (loopback.envelopes, loopback.bytes_on_wire, loopback.lost, self._crowd.live)
         second = self._tally.second(loopback.now + _S - 1, *counts)
         result.seconds.append(second)
