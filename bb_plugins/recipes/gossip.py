@@ -25,7 +25,8 @@ class GossipAveraging(bb.Module):
     def __init__(self, period: str = "1s", deadline: str = "2s", reliable: bool = False) -> None:
         """Set how often a Node asks, how long it waits, and whether answers are sent again until they are confirmed.
 
-        Only with reliable answers does the mean stay although Envelopes are lost.
+        Only with reliable answers, and a deadline that leaves time to send them again (30s), does the mean stay
+        although Envelopes are lost.
         """
         self.period = period
         self.deadline = deadline

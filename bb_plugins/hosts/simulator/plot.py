@@ -35,13 +35,13 @@ def draw(result: SimulationResult, path: Path) -> None:
     """
     figure = check_installed()(figsize=(9, 8), layout="constrained")
     panels = [_draw_values, _draw_bytes, _draw_rounds if result.rounds else _draw_live]
-    for axes, panel in zip(figure.subplots(3, 1, sharex=True), panels, strict=True):
+    all_axes = figure.subplots(3, 1, sharex=True)
+    for axes, panel in zip(all_axes, panels, strict=True):
         panel(axes, result)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlim(0, max(result.virtual_s, 1))
-        axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
-    figure.axes[-1].set_xlabel("virtual time, s")
+    all_axes[-1].set_xlabel("virtual time, s")
     figure.suptitle(f"{result.module}: {result.peers:,} peers, scenario {result.scenario}, seed {result.seed}")
     figure.savefig(path, dpi=150)
 
@@ -57,6 +57,8 @@ def _draw_values(axes: Any, result: SimulationResult) -> None:
     times, means, least, greatest = zip(*seen, strict=True)
     axes.plot(times, means, color=_BLUE, linewidth=2, marker="o" if len(times) < 3 else None)
     axes.fill_between(times, least, greatest, color=_BLUE, alpha=0.2, linewidth=0)
+    if min(least) >= 0:
+        axes.set_ylim(bottom=0)
     axes.set(ylabel=name, title="What the program emitted: mean, least and greatest of each second")
 
 
@@ -64,6 +66,7 @@ def _draw_bytes(axes: Any, result: SimulationResult) -> None:
     times = [s.second for s in result.seconds]
     axes.fill_between(times, [s.bytes / 1e6 for s in result.seconds], color=_BLUE, alpha=0.5, step="pre", linewidth=0)
     axes.set(ylabel="MB sent per second")
+    axes.set_ylim(bottom=0)
     lost = axes.twinx()
     lost.plot(times, [s.lost for s in result.seconds], color=_RED, linewidth=1)
     lost.set_ylabel("Envelopes lost per second", color=_RED)
@@ -79,9 +82,11 @@ def _draw_rounds(axes: Any, result: SimulationResult) -> None:
                 [r.ended for r in rounds], [r.ended - r.began for r in rounds], "o", ms=4, color=color, label=label
             )
     axes.set(ylabel="time of a round, s")
+    axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
 
 
 def _draw_live(axes: Any, result: SimulationResult) -> None:
     axes.step([s.second for s in result.seconds], [s.live for s in result.seconds], color=_BLUE, where="pre")
     axes.set(ylabel="Nodes that are there")
+    axes.set_ylim(bottom=0)

@@ -74,6 +74,14 @@ def test_gossip_keeps_the_mean_and_converges_when_nothing_is_lost() -> None:
     assert set(result.steps) == {"AppEvent"}
 
 
+def test_reliable_answers_keep_the_mean_although_envelopes_are_lost() -> None:
+    lossy = Scenario(link=Link(latency="40ms", loss=0.05), nodes=Nodes(start="1s", view=10))
+    surely = GossipAveraging(reliable=True, deadline="30s")
+    result = simulate(surely, bindings=GOSSIP, nodes=30, until="time=40s", scenario=lossy, seed=7)
+    assert result.lost > 0
+    assert estimates(result) == pytest.approx(14.5, abs=0.01)
+
+
 def test_gossip_converges_under_loss_and_churn() -> None:
     result = gossip(ROUGH, until="time=60s")
     second = result.seconds[-1]
