@@ -258,7 +258,10 @@ class ConfigError(CompileError, ValueError):
 
 
 class SiteCollision(CompileError):
-    """Two sites or two components of one artefact hash to one id. Rename the Module or a port."""
+    """Two sites or two components of one artefact have one id. Rename the Module, a slot or a port.
+
+    A protocol whose component has an id that was agreed on can stand in one slot of a program.
+    """
 
     code = "BB-C014"
 
@@ -376,6 +379,12 @@ class UntypedValue(ProtocolWarning):
     """A value is sent to other peers, and nothing says of which type it is; permitted by `with_permissive_types`."""
 
     code = "BB-C077"
+
+
+class NotDifferentiable(CompileError):
+    """A graph cannot be trained: an op has no gradient rule, or a shape that its rule needs is not known."""
+
+    code = "BB-C080"
 
 
 class CompileErrors(CompileError):
@@ -520,7 +529,7 @@ class AddressError(RemoteError, ValueError):
 
 
 class NotExported(RemoteError):
-    """A fill names a site that this Node does not export."""
+    """A fill names a site, or an op of a component, that this Node does not export."""
 
     code = "BB-R007"
 

@@ -5,9 +5,8 @@ None of them is a counter that two Nodes could disagree on, except `ExecId`, whi
 
 from __future__ import annotations
 
-from functools import total_ordering
 from hashlib import blake2b
-from typing import NewType
+from typing import NamedTuple, NewType
 
 from bb_core.errors import AddressError
 
@@ -27,8 +26,11 @@ _ED25519 = bytes((_IDENTITY, 36, 0x08, 0x01, 0x12, _ED25519_LENGTH))
 """Before the key: a multihash of 36 bytes, which are a protobuf message (key type 1, then the key's bytes)."""
 
 
-@total_ordering
-class PeerId:
+class _Raw(NamedTuple):
+    raw: bytes
+
+
+class PeerId(_Raw):  # a tuple hashes and compares in C, and ids are looked up for every Envelope
     """Name a peer by a multihash: `uvarint(code) uvarint(length) digest`, at most 64 bytes of digest.
 
     The text form is base58btc, as in libp2p. Ids order by their bytes.
@@ -36,14 +38,12 @@ class PeerId:
     Source: multiformats/multihash; docs/reference/wire.md.
     """
 
-    __slots__ = ("_hash", "raw")
+    __slots__ = ()
 
-    raw: bytes
-
-    def __init__(self, raw: bytes) -> None:
+    def __new__(cls, raw: bytes) -> PeerId:
+        """Check that it is a multihash."""
         _check_multihash(raw)
-        self.raw = bytes(raw)
-        self._hash = hash(self.raw)
+        return super().__new__(cls, bytes(raw))
 
     @classmethod
     def from_int(cls, number: int) -> PeerId:
@@ -90,15 +90,6 @@ class PeerId:
 
     def __repr__(self) -> str:
         return f"PeerId({self})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, PeerId) and self.raw == other.raw
-
-    def __lt__(self, other: PeerId) -> bool:
-        return self.raw < other.raw
-
-    def __hash__(self) -> int:
-        return self._hash
 
 
 def _check_multihash(raw: bytes) -> None:

@@ -18,6 +18,8 @@ COMPOSITE: Final = f"{PREFIX}.composite"
 ADDRESS_BOOK: Final = f"{PREFIX}.address_book"
 ROLE_PREFIX: Final = f"{PREFIX}.role."
 PROTOCOL_PREFIX: Final = f"{PREFIX}.protocol."
+COMPONENT: Final = f"{PREFIX}.component"
+"""What begins in a component, and stands in no program: inbound ops, answers and timers."""
 
 # --- the eight Roles --------------------------------------------------------------------------------------------------
 BACKEND: Final = "backend"
@@ -66,7 +68,8 @@ SLOT_DEFAULT: Final = f"{PREFIX}.slot_default."
 PASSPORT: Final = f"{PREFIX}.passport"
 """JSON: format, compiler, digest, targets, plugins."""
 BINDINGS: Final = f"{PREFIX}.bindings"
-"""JSON: slot path -> role, concrete (null when late), config, dependencies."""
+"""JSON: slot path -> role, concrete (null when late), config, dependencies; of a Protocol also its component's id and
+the names of its inbound ops."""
 
 # --- attributes -------------------------------------------------------------------------------------------------------
 AFTER: Final = "after"

@@ -14,6 +14,7 @@ import msgspec
 from bb_core.errors import DuplicateRegistration, InvalidConcrete, PluginLoadError, UnknownConcrete, did_you_mean
 from bb_core.ops.spec import OpSpec
 from bb_core.roles.contract import Role, roles_of, specs_of
+from bb_core.roles.protocol import Protocol, inbound_of
 from bb_core.types import ANY, Type, declare
 from bb_core.wire.wire_types import register
 
@@ -76,9 +77,11 @@ def check_class(cls: type) -> None:
             f"{cls.__name__} is no Concrete: it has no Role among its bases",
             hint=f"write `class {cls.__name__}(bb.roles.Aggregator):`, or another of the eight Roles",
         )
-    for role in roles:
-        for method_name in specs_of(role):
-            _check_method(cls, role, method_name)
+    contracts = [c for c in cls.__mro__ if issubclass(c, Protocol) and vars(c).get("protocol")]
+    for contract in (*roles, *contracts):
+        for method_name in specs_of(contract):
+            _check_method(cls, contract, method_name)
+    inbound_of(cls)
 
 
 def _check_method(cls: type, role: type[Role], method_name: str) -> None:

@@ -76,15 +76,26 @@ class EnvelopeRejected(Struct, frozen=True):
 
 
 class FillRejected(Struct, frozen=True):
-    """One value of an Envelope was refused; the others landed."""
+    """One value of an Envelope was refused; the others landed.
+
+    Attributes:
+        index: Which of its fills.
+        count: How many it stands for: of one Envelope, the eighth refusal and those after it are one Step.
+    """
 
     source: PeerId
     index: int
     error: RemoteError
+    count: int = 1
 
 
 class Dropped(Struct, frozen=True):
-    """Something that a peer has sent was left out: duplicates, or what the Node has no room for."""
+    """Something that a peer has sent was left out: duplicates, or what the Node has no room for.
+
+    Attributes:
+        source: Who has sent it. When more than 16,384 peers have sent too much between two polls, what the others have
+            sent is counted under the Node's own id, with a reason that says so.
+    """
 
     source: PeerId
     reason: str

@@ -86,8 +86,9 @@ cdef class Frame:
     cdef readonly object exec_id
     cdef readonly object inbound
     cdef readonly tuple origin         # what began it: the key of its random numbers
-    cdef public int64_t charge         # bytes that it holds of the Node's budget
-    cdef public int64_t assembled      # the same of the budget for values that come in chunks
+    cdef readonly int64_t charge       # bytes that it holds of the Node's budget
+    cdef readonly int64_t assembled    # the same of the budget for values that come in chunks
+    cdef Holder holder                 # the peer whose Envelope it holds, or None
     cdef public list requests          # open requests, or None
     cdef public list outgoing          # answers that go out when nothing in it is ready, or None
     cdef public object on_end          # called without arguments when the Frame has ended
@@ -113,6 +114,13 @@ cdef class Frame:
     cdef void _again(self, int32_t op)
 
 
+cdef class Holder:
+    cdef readonly object source
+    cdef readonly int64_t frames       # how many live Frames its Envelopes have begun
+    cdef readonly int64_t charge       # bytes that they hold
+    cdef readonly int64_t assembled    # bytes of values that came in chunks, which they hold
+
+
 cdef class Current:
     cdef public Frame frame
     cdef public int32_t op
@@ -127,6 +135,7 @@ cdef class Dispatcher:
     cdef public list steps             # what has happened since the last poll
     cdef public int64_t charged        # bytes that live Frames hold
     cdef public int64_t assembled      # bytes of values that came in chunks, which they hold
+    cdef readonly dict holders         # peer -> what the live Frames that it has begun hold
     cdef object ring                   # deque of Lanes with ready ops, in turns
     cdef dict owners                   # exclusive component -> the Frame that holds it
     cdef dict waiting                  # exclusive component -> heap of the Frames that wait for it, by age
@@ -141,6 +150,7 @@ cdef class Dispatcher:
     )
     cpdef object begin_invoke(self, str target, tuple key, object exec_id, object values)
     cpdef int64_t run(self, int64_t budget) except -1
+    cpdef int hold(self, Frame frame, object source, int64_t charge, int64_t assembled) except -1
     cpdef bint answer(self, Frame frame, int32_t op, object result, bint network)
     cpdef void abandon(self, Frame frame, int32_t op, bint network)
     cpdef void cancel(self, Frame frame)
@@ -155,6 +165,7 @@ cdef class Dispatcher:
     cdef Frame _first_waiting(self, object claim)
     cdef void _settle(self, Frame frame)
     cdef void _end(self, Frame frame)
+    cdef void _let_go(self, Frame frame)
     cdef void _enqueue(self, Frame frame)
 
 

@@ -4,7 +4,7 @@ from typing import Any, final
 
 from bb_core.steps import PollResult
 
-__all__ = ["Current", "Dispatcher", "Frame", "Handler", "Lane", "Loop", "Plan", "Sender", "Table"]
+__all__ = ["Current", "Dispatcher", "Frame", "Handler", "Holder", "Lane", "Loop", "Plan", "Sender", "Table"]
 
 @final
 class Table:
@@ -122,6 +122,14 @@ class Frame:
     def state(self) -> dict[str, Any]: ...
 
 @final
+class Holder:
+    source: Any
+    frames: int
+    charge: int
+    assembled: int
+    def __init__(self, source: Any) -> None: ...
+
+@final
 class Dispatcher:
     context: Any
     services: Any
@@ -130,6 +138,7 @@ class Dispatcher:
     steps: list[Any]
     charged: int
     assembled: int
+    holders: dict[Any, Holder]
     live: dict[Any, Frame]
     frames: int
     origins: int
@@ -148,6 +157,7 @@ class Dispatcher:
     ) -> Frame: ...
     def begin_invoke(self, target: str, key: tuple[str, ...], exec_id: Any, values: Sequence[Any]) -> None: ...
     def run(self, budget: int) -> int: ...
+    def hold(self, frame: Frame, source: Any, charge: int, assembled: int) -> int: ...
     def answer(self, frame: Frame, op: int, result: Any, network: bool) -> bool: ...
     def abandon(self, frame: Frame, op: int, network: bool) -> None: ...
     def cancel(self, frame: Frame) -> None: ...

@@ -258,7 +258,7 @@ cdef class Frame:
         self.values = [None] * n_values
         self.head = self.tail = self.waiting = self.on_network = 0
         self.claimed = self.blocked = self.queued = self.ended = False
-        self.charge = 0
+        self.charge = self.assembled = 0
         for value, item in table.constants:
             self.values[value] = item
 
@@ -383,6 +383,15 @@ cdef class Frame:
 
 
 @cython.final
+cdef class Holder:
+    """A peer whose Envelopes have begun Frames that live."""
+
+    def __cinit__(self, object source):
+        self.source = source
+        self.frames = self.charge = self.assembled = 0
+
+
+@cython.final
 cdef class Dispatcher:
     """The loop of one Node.
 
@@ -400,6 +409,7 @@ cdef class Dispatcher:
         self.owners = {}
         self.waiting = {}
         self.live = {}
+        self.holders = {}
         self.routes = {}
         self.charged = self.assembled = self.frames = self.origins = 0
 
@@ -456,6 +466,30 @@ cdef class Dispatcher:
         self.origins += 1
         if self.gate is None or self.services.admits(target, plan.touched):
             self.begin(route[0], plan, exec_id, None, (b"invoke", target, self.origins), route[2], values)
+
+    cpdef int hold(self, Frame frame, object source, int64_t charge, int64_t assembled) except -1:
+        """Count what a live Frame holds for its Node, and for the peer that has begun it."""
+        cdef Holder holder = self.holders.get(source)
+        if holder is None:
+            holder = self.holders[source] = Holder(source)
+        frame.charge, frame.assembled, frame.holder = charge, assembled, holder
+        holder.frames += 1
+        holder.charge += charge
+        holder.assembled += assembled
+        self.charged += charge
+        self.assembled += assembled
+        return 0
+
+    cdef void _let_go(self, Frame frame):
+        cdef Holder holder = frame.holder
+        frame.holder = None
+        holder.frames -= 1
+        holder.charge -= frame.charge
+        holder.assembled -= frame.assembled
+        self.charged -= frame.charge
+        self.assembled -= frame.assembled
+        if holder.frames == 0:
+            del self.holders[holder.source]
 
     cpdef int64_t run(self, int64_t budget) except -1:
         """Run ready ops until none is left or the budget is spent. Returns how many ran."""
@@ -731,8 +765,8 @@ cdef class Dispatcher:
     cdef void _end(self, Frame frame):
         frame.ended = True
         self.live.pop(frame.exec_id, None)
-        self.charged -= frame.charge
-        self.assembled -= frame.assembled
+        if frame.holder is not None:
+            self._let_go(frame)
         self._release(frame)
         if frame.on_end is not None:
             frame.on_end()
@@ -778,10 +812,8 @@ cdef class Dispatcher:
                 raise ValueError("a Frame's state names a value that its function does not have")
             frame.values[index] = item
         frame.exclusive_left = state["exclusive_left"]
-        frame.charge = state["charge"]
-        self.charged += frame.charge
-        frame.assembled = state["assembled"]
-        self.assembled += frame.assembled
+        if inbound is not None:
+            self.hold(frame, inbound.source, state["charge"], state["assembled"])
         self.live[exec_id] = frame
         if state["claimed"]:
             for claim in plan.claims:
@@ -1125,4 +1157,4 @@ cdef Native _native(str name) except NULL:
     return _NATIVES[<int>_INDEX[name]]
 
 
-__all__ = ["Current", "Dispatcher", "Frame", "Handler", "Lane", "Loop", "Plan", "Sender", "Table"]
+__all__ = ["Current", "Dispatcher", "Frame", "Handler", "Holder", "Lane", "Loop", "Plan", "Sender", "Table"]

@@ -54,11 +54,12 @@ class _Place:
 class _Known:
     """One peer."""
 
-    __slots__ = ("is_given", "peer_class", "places", "ranked", "reached")
+    __slots__ = ("is_given", "is_hosted", "peer_class", "places", "ranked", "reached")
 
-    def __init__(self, peer_class: str, is_given: bool) -> None:
+    def __init__(self, peer_class: str, is_hosted: bool) -> None:
         self.peer_class = peer_class
-        self.is_given = is_given  # by the host or the program, so it is not forgotten
+        self.is_hosted = is_hosted  # given by the host
+        self.is_given = is_hosted  # by the host or the program, so it is not forgotten
         self.places: dict[bytes, _Place] = {}
         self.reached = b""  # where it was last
         self.ranked: tuple[bytes, ...] | None = None  # what `addresses` gives, until something changes
@@ -126,6 +127,16 @@ class AddressBook:
             if ok:
                 known.reached = place.raw
         known.ranked = None
+
+    def withdraw(self, peer: PeerId) -> None:
+        """Take back what the program has said of a peer; what the host says stays, and what was learnt for its time."""
+        known = self._peers.get(peer)
+        if known is None:
+            return
+        known.places = {raw: place for raw, place in known.places.items() if place.origin is not Origin.PROGRAM}
+        known.is_given, known.ranked = known.is_hosted, None
+        if not known.places and not known.is_given:
+            self.forget(peer)
 
     def forget(self, peer: PeerId) -> None:
         """Remove a peer; an unknown one is no error."""
@@ -218,6 +229,7 @@ class AddressBook:
                     peer.raw,
                     known.peer_class,
                     known.is_given,
+                    known.is_hosted,
                     known.reached,
                     [[p.raw, int(p.origin), p.until, p.has_failed] for p in known.places.values()],
                 ]
@@ -229,8 +241,9 @@ class AddressBook:
         """Take over a state."""
         self._sweep_at = state["sweep_at"]
         self._peers = {}
-        for raw, peer_class, is_given, reached, places in state["peers"]:
-            known = self._peers[PeerId(raw)] = _Known(peer_class, is_given)
+        for raw, peer_class, is_given, is_hosted, reached, places in state["peers"]:
+            known = self._peers[PeerId(raw)] = _Known(peer_class, is_hosted)
+            known.is_given = is_given
             known.reached = reached
             for address, origin, until, has_failed in places:
                 known.places[address] = _Place(address, Origin(origin), until, has_failed)

@@ -2,7 +2,8 @@
 
 Chunks come in any order, and again. The bytes of a value are taken when its first chunk comes, after it was seen that
 its site is exported and that its type is the declared one, and out of a budget of their own; they are zero until they
-are filled. An assembly that nothing has come for in a minute is dropped. What each peer may hold open is bounded.
+are filled. An assembly that nothing new has come for in a minute is dropped. One peer has at most `MOST_EACH` open, in
+half of the budget.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ IDLE_NS: Final = 60 * 10**9
 _ASIDE: Final = 1 << 17  # bytes of one value's flags, and of what stands before its data
 MOST_EACH: Final = 16
 """How many assemblies one peer may have open."""
+OVERHEAD: Final = 2048
+"""Bytes that an assembly takes besides its values and its flags: of many small ones, these are the most."""
 
 Key = tuple[bytes, int, int, str, str]
 """Source, kind, request, function and edge."""
@@ -55,7 +58,7 @@ class Assembly:
         upto: So many are there without a gap.
         came: How many are there.
         held: Bytes that it holds.
-        touched: When something last came.
+        touched: When something new last came.
     """
 
     number: int
@@ -85,18 +88,22 @@ class Assemblies:
 
     Args:
         engine: Whose timers and Steps are used.
-        most_bytes: What all of them, and the values of open Frames that were assembled, may hold.
+        most_bytes: What all of them, and the values of open Frames that were assembled, may hold; but twice what a
+            value may have, as one peer gets no more than half.
         most_value: Bytes of one value.
     """
 
     def __init__(self, engine: Engine, most_bytes: int, most_value: int) -> None:
         self._engine = engine
-        self._most_bytes = most_bytes + _ASIDE
+        self._most_bytes = max(most_bytes, 2 * most_value) + 4 * _ASIDE  # half of it has room for any one value
         self.most_value = most_value + _ASIDE
         """Bytes of a payload: those of the value, and what stands before them."""
         self._count = 0
         self._held = 0
         self._open: dict[Key, Assembly] = {}
+        self._numbered: dict[int, Assembly] = {}
+        self._mine: dict[bytes, dict[int, Assembly]] = {}
+        """Those of each peer."""
 
     def __len__(self) -> int:
         """How many are open."""
@@ -124,9 +131,9 @@ class Assemblies:
         found = self._open.get(key) or self._begin(key, chunk)
         if len(found.flags) != chunk.count:
             raise PayloadError(f"a chunk is of {chunk.count}, those before it of {len(found.flags)}")
-        found.touched = self._engine.now
         if found.flags[chunk.index]:
             return found, False
+        found.touched = self._engine.now  # a duplicate brings nothing, and keeps nothing open
         part = found.parts.get(export.value) or self._make_room(found, export, chunk)
         if part.type_hash != chunk.type_hash or part.data.nbytes != chunk.total:
             raise PayloadError("a chunk says another type or size of its value than those before it")
@@ -140,22 +147,38 @@ class Assemblies:
         return found, True
 
     def _begin(self, key: Key, chunk: Chunk) -> Assembly:
-        mine = sum(1 for other in self._open if other[0] == key[0])
-        if mine >= MOST_EACH:
-            raise Overfull(f"the peer has {mine} values under way", expected=f"at most {MOST_EACH}")
-        self._reserve(chunk.count)
+        if len(self._mine.get(key[0], ())) >= MOST_EACH:
+            raise Overfull(f"the peer has {MOST_EACH} values under way", expected="no more than that")
+        size = OVERHEAD + chunk.count
+        self._reserve(size)
         self._count += 1
         found = Assembly(self._count, key, bytearray(chunk.count), self._engine.now)
-        found.held = chunk.count
-        self._open[key] = found
+        found.held = size
+        self._add(found)
         self._look_later(found)
         return found
 
+    def _add(self, found: Assembly) -> None:
+        self._open[found.key] = self._numbered[found.number] = found
+        self._mine.setdefault(found.key[0], {})[found.number] = found
+
     def _make_room(self, found: Assembly, export: Export, chunk: Chunk) -> Part:
+        self._share(found, chunk.total)
         self._reserve(chunk.total)
         found.held += chunk.total
         part = found.parts[export.value] = Part(export, chunk.type_hash, _aligned(chunk.total))
         return part
+
+    def _share(self, found: Assembly, size: int) -> None:
+        """Refuse a peer more than half of the room: what it only declares costs it nothing."""
+        holder = self._engine.dispatcher.holders.get(PeerId(found.key[0]))
+        held = sum(each.held for each in self._mine[found.key[0]].values())
+        held += 0 if holder is None else holder.assembled
+        if held + size > self._most_bytes // 2:
+            raise Overfull(
+                f"the peer's values in chunks hold {held} bytes, and {size} more are to come",
+                expected=f"at most {self._most_bytes // 2} of one peer",
+            )
 
     def _reserve(self, size: int) -> None:
         used = self._held + self._engine.dispatcher.assembled
@@ -168,7 +191,11 @@ class Assemblies:
 
     def close(self, found: Assembly) -> None:
         """Forget an assembly, and hold its bytes no longer."""
-        del self._open[found.key]
+        del self._open[found.key], self._numbered[found.number]
+        mine = self._mine[found.key[0]]
+        del mine[found.number]
+        if not mine:
+            del self._mine[found.key[0]]
         self._held -= found.held
         if found.timer is not None:
             self._engine.timers.cancel(found.timer)
@@ -181,7 +208,7 @@ class Assemblies:
 
     def due(self, number: int) -> None:
         """Drop an assembly that nothing has come for."""
-        found = next((each for each in self._open.values() if each.number == number), None)
+        found = self._numbered.get(number)
         if found is None:
             return
         found.timer = None
@@ -222,7 +249,7 @@ class Assemblies:
                 mine = _aligned(len(data))
                 mine[:] = data
                 found.parts[export.value] = Part(export, int.from_bytes(type_hash, "big"), mine, filled)
-            self._open[found.key] = found
+            self._add(found)
             self._held += held
 
 

@@ -16,6 +16,8 @@ from bb_core.engine.requests import RESPONSE
 from bb_core.errors import RoleError, did_you_mean
 from bb_core.ids import ExecId, PeerId
 from bb_core.roles.context import Context
+from bb_core.steps import AppEvent
+from bb_core.wire.address import Address
 
 if TYPE_CHECKING:
     from bb_core.engine.dispatch import Frame, Handler
@@ -23,17 +25,41 @@ if TYPE_CHECKING:
     from bb_core.engine.timers import Timer
 
 
-class OpContext(Current):
-    """What a Concrete's method is given; see `bb_core.roles.Context` for what each member promises."""
+class Book:
+    """What a Concrete may do with the address book; see `bb_core.roles.Book`."""
 
     __slots__ = ("_engine",)
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    def add(self, peer: PeerId, addresses: Sequence[bytes]) -> None:
+        known = tuple(Address.from_bytes(raw).to_bytes() for raw in addresses)
+        self._engine.address_book.insert(peer, known, self._engine.now)
+
+    def addresses(self, peer: PeerId) -> Sequence[bytes]:
+        return self._engine.address_book.addresses(peer, self._engine.now)
+
+    def withdraw(self, peer: PeerId) -> None:
+        self._engine.address_book.withdraw(peer)
+
+
+class OpContext(Current):
+    """What a Concrete's method is given; see `bb_core.roles.Context` for what each member promises."""
+
+    __slots__ = ("_book", "_engine")
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._book = Book(engine)
+
     @property
     def peer_id(self) -> PeerId:
         return self._engine.peer_id
+
+    @property
+    def addresses(self) -> Sequence[bytes]:
+        return self._engine.addresses
 
     @property
     def source(self) -> PeerId:
@@ -120,6 +146,37 @@ class OpContext(Current):
 
     def publish(self, kind: str) -> None:
         self._engine.publish(kind)
+
+    def emit(self, topic: str, value: Any) -> None:
+        if isinstance(value, np.ndarray):
+            value = value.view()
+            value.flags.writeable = False
+        self._engine.steps.append(AppEvent(self.frame.table.name, topic, value, self.exec_id))
+
+    def send(
+        self,
+        peer: PeerId,
+        op: str,
+        payload: Any,
+        *,
+        component: int | None = None,
+        answer: bool = False,
+        deadline: int | None = None,
+    ) -> int:
+        return self._engine.control.send(self, peer, op, payload, component, answer, deadline)
+
+    def after(self, delay: int, tag: str) -> None:
+        self._engine.alarms.set(self.slot, delay, tag)
+
+    def cancel_timer(self, tag: str) -> None:
+        self._engine.alarms.cancel(self.slot, tag)
+
+    @property
+    def book(self) -> Book:
+        return self._book
+
+    def is_allowed(self, peer: PeerId) -> bool:
+        return self._engine.governor.is_allowed(peer)
 
     def dependency(self, slot: str) -> Any:
         paths = self._engine.dependencies[self.slot]

@@ -165,6 +165,10 @@ class Deliveries:
         self._out = 0
         self._open: dict[int, Delivery] = {}
         self._by_key: dict[tuple[bytes, int, int, int], int] = {}
+        self._by_request: dict[tuple[bytes, int], dict[int, None]] = {}
+        """Requests on their way, by peer and request."""
+        self._by_frame: dict[tuple[int, int], dict[int, None]] = {}
+        """By Frame and request."""
         self._waiting: dict[tuple[int, int], Callable[[], None]] = {}
         """By Frame and request: tells the op that waits for the outcome."""
         self._lost: OrderedDict[tuple[int, int], list[PeerId]] = OrderedDict()
@@ -191,9 +195,17 @@ class Deliveries:
             if key in self._by_key:  # the same answer twice, in one Frame
                 self._end(self._open[self._by_key[key]])
             self._count += 1
-            delivery = self._open[self._count] = Delivery(self._count, peer, cargo, frame, wait, now)
-            self._by_key[key] = self._count
+            delivery = Delivery(self._count, peer, cargo, frame, wait, now)
+            self._add(delivery)
             self._go_on(delivery)
+
+    def _add(self, delivery: Delivery) -> None:
+        number, peer, cargo = delivery.number, delivery.peer.raw, delivery.cargo
+        self._open[number] = delivery
+        self._by_key[peer, cargo.kind, cargo.request, cargo.site] = number
+        self._by_frame.setdefault((delivery.frame, cargo.request), {})[number] = None
+        if cargo.kind == REQUEST:
+            self._by_request.setdefault((peer, cargo.request), {})[number] = None
 
     def _go_on(self, delivery: Delivery) -> None:
         """Send as much as the window allows, and look again when a receipt is overdue."""
@@ -262,10 +274,13 @@ class Deliveries:
         self._out -= len(delivery.out)
         del self._open[delivery.number]
         del self._by_key[delivery.peer.raw, cargo.kind, cargo.request, cargo.site]
+        _remove(self._by_frame, (delivery.frame, cargo.request), delivery.number)
+        if cargo.kind == REQUEST:
+            _remove(self._by_request, (delivery.peer.raw, cargo.request), delivery.number)
         if delivery.timer is not None:
             self._engine.timers.cancel(delivery.timer)
         key = (delivery.frame, cargo.request)
-        if key in self._waiting and not self.missing(*key):
+        if key in self._waiting and key not in self._by_frame:
             self._waiting.pop(key)()
 
     # --- receipts -----------------------------------------------------------------------------------------------------
@@ -278,12 +293,10 @@ class Deliveries:
 
     def answered(self, source: PeerId, request: int) -> None:
         """Take in that a peer has answered a request: so all of it has arrived."""
-        if self._open:
-            for delivery in [d for d in self._open.values() if d.peer == source and d.cargo.request == request]:
-                if delivery.cargo.kind == REQUEST:
-                    receipt = Receipt(REQUEST, request, delivery.cargo.site, len(delivery.cargo))
-                    delivery.next = len(delivery.cargo)
-                    self._arrived(delivery, receipt)
+        for number in list(self._by_request.get((source.raw, request), ())):
+            delivery = self._open[number]
+            delivery.next = len(delivery.cargo)
+            self._arrived(delivery, Receipt(REQUEST, request, delivery.cargo.site, len(delivery.cargo)))
 
     def _arrived(self, delivery: Delivery, receipt: Receipt) -> None:
         now = self._engine.now
@@ -314,7 +327,7 @@ class Deliveries:
 
     def missing(self, frame: int, request: int) -> list[PeerId]:
         """Return the peers that have not said that they have what a Frame has sent under a request."""
-        return [d.peer for d in self._open.values() if d.frame == frame and d.cargo.request == request]
+        return [self._open[number].peer for number in self._by_frame.get((frame, request), ())]
 
     def outcome(self, frame: int, request: int) -> None:
         """Say, once, that all have it.
@@ -379,11 +392,17 @@ class Deliveries:
                 number, PeerId(peer), cargo, frame, wait, progress, after, attempts, order, arrived,
                 {i: _Sent(at, when, again) for i, at, when, again in out}, timers.get(number),
             )  # fmt: skip
-            self._open[number] = delivery
-            self._by_key[peer, cargo.kind, cargo.request, cargo.site] = number
+            self._add(delivery)
             self._out += len(out)
         for frame, request, peers in state["lost"]:
             self._lost[frame, _int(request)] = [PeerId(raw) for raw in peers]
+
+
+def _remove(index: dict[Any, dict[int, None]], key: Any, number: int) -> None:
+    of_key = index[key]
+    del of_key[number]
+    if not of_key:
+        del index[key]
 
 
 def _u64(number: int) -> bytes:

@@ -9,11 +9,14 @@ import numpy as np
 
 from bb_core.engine import receiving
 from bb_core.engine.address_book import AddressBook
+from bb_core.engine.alarms import Alarms
 from bb_core.engine.answers import blame
 from bb_core.engine.assembling import Assemblies
 from bb_core.engine.backpressure import Overload
 from bb_core.engine.bootstraps import Bootstraps
+from bb_core.engine.components import ENTRY
 from bb_core.engine.context import OpContext
+from bb_core.engine.control import Control
 from bb_core.engine.dedup import Seen
 from bb_core.engine.deliveries import Deliveries
 from bb_core.engine.dispatch import Dispatcher, Frame, Handler, Lane, Plan
@@ -24,6 +27,7 @@ from bb_core.engine.laters import Laters
 from bb_core.engine.outbox import Outbox
 from bb_core.engine.phi import FailureDetector, Health
 from bb_core.engine.program import Export, FunctionProgram, Program, Source
+from bb_core.engine.rates import Rates
 from bb_core.engine.receiving import Inbound
 from bb_core.engine.requests import RESPONSE, Requests
 from bb_core.engine.rtt import RoundTrips
@@ -82,6 +86,7 @@ class Engine:
         self.health = FailureDetector()
         self.round_trips = RoundTrips()
         self.overload = Overload()
+        self.rates = Rates()
         self.requests = Requests(peer_id, incarnation, self.timers, self.health)
         self.seen = Seen()
         self.services = Services()
@@ -93,6 +98,8 @@ class Engine:
         self.bootstraps = Bootstraps(self)
         self.deliveries = Deliveries(self)
         self.assemblies = Assemblies(self, *value_bytes)
+        self.alarms = Alarms(self)
+        self.control = Control(self)
         self.exports: dict[int, Export] = {}
         self.functions: dict[str, tuple[FunctionProgram, Lane]] = {}
         self._sources: list[tuple[str, Source]] = []
@@ -102,6 +109,7 @@ class Engine:
             "request": self._request_due,
             "delivery": self.deliveries.due,
             "assembly": self.assemblies.due,
+            "component": self.alarms.due,
         }
 
     @property
@@ -205,13 +213,32 @@ class Engine:
             assembled: Bytes of values that came in chunks, likewise.
         """
         function, _ = self.functions[target]
-        origin = (inbound.source.raw + bytes((inbound.kind,)), f"{target}/{edge}", inbound.request)
+        origin = (_asked_by(inbound), f"{target}/{edge}", inbound.request)
         frame = self._begin(target, function.entries[edge], self.next_exec(), inbound, origin, values, items)
         if frame is None:
             return False
-        frame.charge, frame.assembled = charge, assembled
-        self.dispatcher.charged += charge
-        self.dispatcher.assembled += assembled
+        self.dispatcher.hold(frame, inbound.source, charge, assembled)
+        return True
+
+    def begin_component(self, name: str, inbound: Inbound | None, items: Sequence[Any], charge: int = 0) -> bool:
+        """Begin the Frame of what a peer or a timer calls on a component, if there is room for it.
+
+        Args:
+            name: Of the component's function.
+            inbound: What brought it; None: a timer.
+            items: What its method is given.
+            charge: Bytes of the Envelope, which the Frame holds.
+        """
+        plan = self.functions[name][0].entries[ENTRY]
+        if inbound is None or not inbound.request:  # nothing tells one such message from another
+            origin = self._origin(b"component" if inbound is None else inbound.source.raw, name)
+        else:
+            origin = (_asked_by(inbound), name, inbound.request)
+        frame = self._begin(name, plan, self.next_exec(), inbound, origin, range(len(items)), items)
+        if frame is None:
+            return False
+        if inbound is not None:
+            self.dispatcher.hold(frame, inbound.source, charge, 0)
         return True
 
     def _begin(
@@ -326,6 +353,11 @@ class Engine:
             self.steps.append(QuorumMissed(target, info.slot, info.source, exec_id, received, cohort, blamed))
         else:
             self.steps.append(OpFailed(target, info.op_type, info.slot, info.role, info.source, exec_id, blamed))
+
+
+def _asked_by(inbound: Inbound) -> bytes:
+    """Name who has sent what began a Frame, and of which kind it was; a peer may send any number as that."""
+    return inbound.source.raw + bytes((inbound.kind & 0xFF,))
 
 
 _JUDGED: Final[Mapping[Health, type[PeerUp | PeerSuspect | PeerDown]]] = {

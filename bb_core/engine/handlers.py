@@ -28,13 +28,13 @@ def bind_function(engine: Engine, function: FunctionProgram) -> list[Handler]:
 
 def _bind(engine: Engine, function: FunctionProgram, info: OpInfo) -> Handler:
     if info.domain == keys.WIRE:
-        return _handler(info, _WIRE[info.op_type](engine, info))
+        return make_handler(info, _WIRE[info.op_type](engine, info))
     make = BODIES.get((info.domain, info.op_type))
     if make is not None:
         body = make(engine, function, info)
         if isinstance(body, Native):
-            return _handler(info, body.name, leading=body.leading)
-        return _handler(info, body)
+            return make_handler(info, body.name, leading=body.leading)
+        return make_handler(info, body)
     if info.spec is not None and info.spec.call:
         return _bind_plugin(info)
     component = engine.components.get(info.slot)
@@ -47,7 +47,7 @@ def _bind(engine: Engine, function: FunctionProgram, info: OpInfo) -> Handler:
     if component is None:
         raise InstallError(f"{info.op_type} has no Concrete in slot {info.slot!r}", where=info.source)
     if info.domain == keys.ONNX:
-        return _handler(info, component.kernel(info.op_type, info.attributes), takes_context=False)
+        return make_handler(info, component.kernel(info.op_type, info.attributes), takes_context=False)
     return _bind_role(engine, component, info)
 
 
@@ -67,7 +67,7 @@ def _bind_role(engine: Engine, component: Any, info: OpInfo) -> Handler:
         )
     leading = tuple(engine.components[info.attributes[s.name]] for s in spec.slots)
     keywords = {a.name: _attribute(a, info.attributes) for a in spec.attributes}
-    return _handler(info, getattr(component, spec.method), leading=leading, keywords=keywords)
+    return make_handler(info, getattr(component, spec.method), leading=leading, keywords=keywords)
 
 
 def _attribute(attribute: Attribute, given: dict[str, Any]) -> Any:
@@ -75,7 +75,7 @@ def _attribute(attribute: Attribute, given: dict[str, Any]) -> Any:
     return bool(value) if attribute.kind == "bool" else value
 
 
-def _handler(
+def make_handler(
     info: OpInfo,
     call: Callable[..., Any] | str,
     *,
@@ -83,6 +83,7 @@ def _handler(
     leading: tuple[Any, ...] = (),
     keywords: dict[str, Any] | None = None,
 ) -> Handler:
+    """Return the handler of an op that calls something, or that is native."""
     optional = tuple(p.optional for p in info.spec.outputs) if info.spec else ()
     padded = (optional + (False,) * len(info.output_classes))[: len(info.output_classes)]
     touched = frozenset(info.touched)
@@ -104,7 +105,7 @@ def _bind_plugin(info: OpInfo) -> Handler:
             where=info.source,
             hint=f"{type(error).__name__}: {error}",
         ) from error
-    return _handler(info, call, keywords={a.name: _attribute(a, info.attributes) for a in spec.attributes})
+    return make_handler(info, call, keywords={a.name: _attribute(a, info.attributes) for a in spec.attributes})
 
 
 def _bind_recv(engine: Engine, info: OpInfo) -> str:

@@ -177,6 +177,8 @@ class Program:
     bindings: dict[str, dict[str, Any]]
     exports: dict[int, Export]
     slot_classes: dict[str, str]
+    component_functions: dict[str, FunctionProgram] = field(default_factory=dict)
+    """Functions of what begins in components, made when a Node first has one."""
 
 
 _cache: dict[str, Program] = {}
@@ -348,6 +350,8 @@ def _info(node: onnx.NodeProto, types: dict[str, t.Type], bindings: dict[str, di
     attrs = attributes(node)
     if captured(node):
         attrs["captures"] = tuple(captured(node))
+    if node.domain == keys.ONNX and len(node.output) > 1:
+        attrs["outputs"] = len(node.output)
     slot = metadata(node).get(keys.SLOT, "")
     touched = tuple(dict.fromkeys([slot, *(attrs[s.name] for s in (spec.slots if spec else ()))])) if slot else ()
     role = str(bindings[slot]["role"]) if slot else ""

@@ -3,7 +3,7 @@
 What a peer sends has to pass, in this order: the peer's standing, the wire limits and the form of the Envelope, the
 sender that it names and the request that it answers; then each fill for itself: the table of exported sites, the gates
 of its edge, the declared type, the room for a value in chunks; and only then are its bytes read. One fill's refusal
-leaves the others alone.
+leaves the others alone. A fill that names no site calls an op of a component: see `control`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bb_core import keys
 from bb_core.engine.address_book import Origin
 from bb_core.engine.backpressure import NOTICE_SITE, read_notice
-from bb_core.engine.deliveries import send_receipt
+from bb_core.engine.deliveries import payload_size, send_receipt
 from bb_core.engine.program import Export
 from bb_core.engine.requests import RESPONSE
 from bb_core.errors import (
@@ -58,11 +58,40 @@ class Inbound:
     deadline: int | None = None
 
 
+TOLD: Final = 8
+"""How many Steps tell of the refused fills of one Envelope; the last stands for all others. 256 of them would take the
+memory of seventy Envelopes."""
+
+
+class _Refusals:
+    """Tells of the fills of one Envelope that are refused: of many in few Steps."""
+
+    __slots__ = ("count", "engine", "last", "source")
+
+    def __init__(self, engine: Engine, source: PeerId) -> None:
+        self.engine = engine
+        self.source = source
+        self.count = 0
+        self.last: tuple[int, RemoteError] | None = None
+
+    def add(self, index: int, error: RemoteError) -> None:
+        self.count += 1
+        if self.count < TOLD:
+            self.engine.steps.append(FillRejected(self.source, index, bare(error)))
+        elif self.count == TOLD:
+            self.last = index, bare(error)
+
+    def end(self) -> None:
+        if self.last is not None:
+            self.engine.steps.append(FillRejected(self.source, *self.last, self.count - TOLD + 1))
+
+
 class _Arrival:
     """What one Envelope brings for one edge: the sender, and the values that could be read."""
 
     __slots__ = (
-        "assembly", "count", "export", "index", "is_blocked", "is_failed", "is_in_chunks", "items", "keys", "values",
+        "assembly", "count", "export", "index", "is_blocked", "is_failed", "is_in_chunks", "items", "keys", "receipt",
+        "values",
     )  # fmt: skip
 
     def __init__(self, index: int, export: Export, source: PeerId) -> None:
@@ -76,6 +105,7 @@ class _Arrival:
         self.items: list[Any] = [source]
         self.keys: list[Key] = []
         self.assembly: Assembly | None = None
+        self.receipt: Receipt | None = None
 
 
 def receive(engine: Engine, data: Any, source: PeerId) -> None:
@@ -87,7 +117,7 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
         envelope = decode(data, engine.limits)
         _admit(engine, envelope, source)
     except RemoteError as error:
-        engine.steps.append(EnvelopeRejected(source, error))
+        engine.steps.append(EnvelopeRejected(source, bare(error)))
         return
     if envelope.src_peer_addresses:
         engine.address_book.learn(source, envelope.src_peer_addresses, Origin.CLAIMED, engine.now)
@@ -96,7 +126,9 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
     inbound = Inbound(source, envelope.kind, envelope.request, deadline)
     engine.heard(source, envelope.kind, envelope.request)
     is_confirmed = envelope.fills[0].dest_suffix == _RECEIPT_WANTED
+    charge = len(data)  # the first Frame holds the bytes; the others end at about the same time
     arrived: dict[tuple[str, str], _Arrival] = {}
+    refusals = _Refusals(engine, source)
     for index, fill in enumerate(envelope.fills):
         arrival = None
         try:
@@ -105,16 +137,20 @@ def receive(engine: Engine, data: Any, source: PeerId) -> None:
                 special(engine, fill, source)
                 continue
             export = _export(engine, fill)
+            if export is None:
+                if engine.control.take(fill, inbound, charge):
+                    charge = 0
+                continue
             arrival = arrived.setdefault((export.function, export.edge), _Arrival(index, export, source))
             _take(engine, fill, export, inbound, arrival, is_confirmed)
         except RemoteError as error:
             if arrival is not None:
                 arrival.is_failed = True
-            engine.steps.append(FillRejected(source, index, error))
-    charge = len(data)
+            refusals.add(index, error)
+    refusals.end()
     for arrival in arrived.values():
         if _begin(engine, arrival, inbound, charge, is_confirmed):
-            charge = 0  # the first Frame holds the bytes; the others end at about the same time
+            charge = 0
 
 
 # --- an Envelope ------------------------------------------------------------------------------------------------------
@@ -141,7 +177,11 @@ def _begin(engine: Engine, arrival: _Arrival, inbound: Inbound, charge: int, is_
         return False
     if arrival.is_in_chunks:
         assembly = arrival.assembly
-        return assembly is not None and assembly.is_whole and _begin_assembled(engine, arrival, inbound, assembly)
+        if assembly is not None and assembly.is_whole:
+            return _begin_assembled(engine, arrival, inbound, assembly)
+        if arrival.receipt is not None:
+            send_receipt(engine, source, arrival.receipt)
+        return False
     if arrival.count < export.together:
         engine.steps.append(FillRejected(source, arrival.index, _incomplete(arrival, arrival.count)))
         return False
@@ -169,6 +209,9 @@ def _incomplete(arrival: _Arrival, count: int) -> IncompleteEdge:
 def _take(engine: Engine, fill: Fill, export: Export, inbound: Inbound, arrival: _Arrival, is_confirmed: bool) -> None:
     """Add one value to what an Envelope brings for an edge, if its gates let it through."""
     source = inbound.source
+    if export.value in arrival.values:  # written twice, it would count for a value that was not sent
+        repeated(engine, source)
+        return
     arrival.count += 1
     if not engine.governor.is_quiet and not engine.governor.admits(source, export.gates, engine.now):
         arrival.is_blocked = True
@@ -179,8 +222,8 @@ def _take(engine: Engine, fill: Fill, export: Export, inbound: Inbound, arrival:
     _check_type(export, None if fill.trigger_only else fill.type_hash)
     is_deduped = is_confirmed or keys.GATE_DEDUP in export.gates
     key = (source.raw, inbound.kind, inbound.request, export.site)
-    if is_deduped and (key in engine.seen or key in arrival.keys):
-        engine.steps.append(Dropped(source, "duplicate"))
+    if is_deduped and key in engine.seen:
+        repeated(engine, source)
         return
     arrival.items.append(TRIGGER if fill.trigger_only else _value(export, fill.type_hash, fill.payload))
     arrival.values.append(export.value)
@@ -188,12 +231,36 @@ def _take(engine: Engine, fill: Fill, export: Export, inbound: Inbound, arrival:
         arrival.keys.append(key)
 
 
-def _export(engine: Engine, fill: Fill) -> Export:
+def repeated(engine: Engine, source: PeerId) -> None:
+    """Tell of a duplicate; of those that come one after another, in one Step."""
+    last = engine.steps[-1] if engine.steps else None
+    if isinstance(last, Dropped) and last.source == source and last.reason == "duplicate":
+        engine.steps[-1] = Dropped(source, "duplicate", last.count + 1)
+    else:
+        engine.steps.append(Dropped(source, "duplicate"))
+
+
+def bare(error: RemoteError) -> RemoteError:
+    """Let a refusal go of all that its traceback holds, such as the Envelope: the host may keep its Step for long."""
+    cause = error.__cause__
+    if isinstance(cause, UnicodeError):
+        cause = None  # it holds what it could not read
+    if cause is not None:
+        cause.__traceback__ = cause.__context__ = None
+    error.__traceback__ = error.__context__ = None
+    error.__cause__ = cause
+    return error
+
+
+def _export(engine: Engine, fill: Fill) -> Export | None:
+    """Return the export of the site that a fill names; None when it names no site: then it may call a component."""
     try:
         site = parse_site_suffix(fill.dest_suffix)
     except AddressError as error:
         raise NotExported(f"a fill's destination is not a site: {error.message}") from error
-    export = None if site is None else engine.exports.get(site)
+    if site is None:
+        return None
+    export = engine.exports.get(site)
     if export is None:
         raise NotExported("a fill names a site that this Node does not export", site=site)
     return export
@@ -219,24 +286,21 @@ def _value(export: Export, type_hash: int, payload: Any) -> Any:
 
 
 def _take_chunk(engine: Engine, fill: Fill, export: Export, inbound: Inbound, arrival: _Arrival) -> None:
-    """Put a chunk where it belongs, and say what is there."""
+    """Put a chunk where it belongs; what is there is said once for all chunks of the Envelope."""
     arrival.is_in_chunks = True
     chunk = decode_chunk(memoryview(fill.payload).toreadonly())
     _check_type(export, chunk.type_hash)
     if not inbound.request:
         raise PayloadError("a chunk belongs to no request", expected="a request id, by which its others are told")
-    receipt = Receipt(inbound.kind, inbound.request, export.lead, chunk.count)
     if (inbound.source.raw, inbound.kind, inbound.request, export.site) in engine.seen:
-        engine.steps.append(Dropped(inbound.source, "duplicate"))
-    else:
-        arrival.assembly, is_new = engine.assemblies.take(export, inbound, chunk)
-        if not is_new:
-            engine.steps.append(Dropped(inbound.source, "duplicate"))
-        if arrival.assembly.is_whole:
-            return  # the receipt goes out when its Frame has begun
-        upto, more = arrival.assembly.upto, arrival.assembly.more()
-        receipt = Receipt(inbound.kind, inbound.request, export.lead, upto, more)
-    send_receipt(engine, inbound.source, receipt)
+        repeated(engine, inbound.source)
+        arrival.receipt = Receipt(inbound.kind, inbound.request, export.lead, chunk.count)
+        return
+    assembly, is_new = engine.assemblies.take(export, inbound, chunk)
+    if not is_new:
+        repeated(engine, inbound.source)
+    arrival.assembly = assembly
+    arrival.receipt = Receipt(inbound.kind, inbound.request, export.lead, assembly.upto, assembly.more())
 
 
 def _begin_assembled(engine: Engine, arrival: _Arrival, inbound: Inbound, assembly: Assembly) -> bool:
@@ -254,7 +318,7 @@ def _begin_assembled(engine: Engine, arrival: _Arrival, inbound: Inbound, assemb
             values.append(part.export.value)
     except RemoteError as error:
         engine.assemblies.close(assembly)
-        engine.steps.append(FillRejected(source, arrival.index, error))
+        engine.steps.append(FillRejected(source, arrival.index, bare(error)))
         return False
     if not engine.begin_received(
         arrival.export.function, arrival.export.edge, inbound, values, items, 0, assembly.held
@@ -273,13 +337,20 @@ def _begin_assembled(engine: Engine, arrival: _Arrival, inbound: Inbound, assemb
 
 def _take_notice(engine: Engine, fill: Fill, source: PeerId) -> None:
     """Take in that a peer asks to be sent nothing for a while."""
-    notice = read_notice(decode_value(fill.type_hash, fill.payload))
+    notice = read_notice(decode_value(fill.type_hash, _small(fill)))
     engine.steps.append(Backpressure(source, engine.governor.advise(source, notice.min_backoff_ns, engine.now)))
 
 
 def _take_receipt(engine: Engine, fill: Fill, source: PeerId) -> None:
     """Take in what a peer has of what it was sent."""
-    engine.deliveries.received(source, read_receipt(decode_value(fill.type_hash, fill.payload)))
+    engine.deliveries.received(source, read_receipt(decode_value(fill.type_hash, _small(fill))))
+
+
+def _small(fill: Fill) -> Any:
+    """Return a payload that anybody may send, if it is not larger than one ever is."""
+    if payload_size(fill.payload) > _MOST_SPECIAL:
+        raise PayloadError("a notice or a receipt is too large", expected=f"at most {_MOST_SPECIAL} bytes")
+    return fill.payload
 
 
 def _nothing(engine: Engine, fill: Fill, source: PeerId) -> None:
@@ -287,6 +358,7 @@ def _nothing(engine: Engine, fill: Fill, source: PeerId) -> None:
 
 
 _LONGEST: Final = 1 << 60  # nanoseconds, 36 years: what a peer may claim is bounded
+_MOST_SPECIAL: Final = 1024
 _RECEIPT_WANTED: Final = site_suffix(RECEIPT_WANTED_SITE)
 _SPECIAL: Final[dict[bytes, Callable[[Engine, Fill, PeerId], None]]] = {
     site_suffix(NOTICE_SITE): _take_notice,

@@ -32,6 +32,8 @@ class Request:
         delivery: Nanoseconds within which its Envelopes must be handed over.
         title: The op that sent it.
         waiting: Peers whose answers are being waited for; None until something collects them.
+        slot: The component that has sent it by `ctx.send`; empty when an op has.
+        asked: The address that the component asked, where its answer comes to.
     """
 
     number: int
@@ -42,6 +44,8 @@ class Request:
     title: str
     timer: Timer | None = None
     waiting: set[PeerId] | None = None
+    slot: str = ""
+    asked: bytes = b""
 
 
 class Requests:
@@ -58,13 +62,22 @@ class Requests:
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, peers: Iterable[PeerId], frame: Frame, now: int, delivery: int, title: str) -> Request:
+    def open(
+        self,
+        peers: Iterable[PeerId],
+        frame: Frame,
+        now: int,
+        delivery: int,
+        title: str,
+        slot: str = "",
+        asked: bytes = b"",
+    ) -> Request:
         """Mint an id (64 bits, never zero, salted by the Node's incarnation) for a request to some peers."""
         number = 0
         while number == 0 or number in self._open:
             self._count += 1
             number = (self._salt + self._count * _ODD) & _MASK
-        request = Request(number, frozenset(peers), frame, now, delivery, title)
+        request = Request(number, frozenset(peers), frame, now, delivery, title, slot=slot, asked=asked)
         self._add(request)
         self.watch(request, now)
         return request
@@ -139,12 +152,13 @@ class Requests:
                 {
                     "number": r.number.to_bytes(8, "big"),
                     "peers": [p.raw for p in sorted(r.peers)],
-                    "frame": r.frame.exec_id,
-                    "is_live": not r.frame.ended and bool(r.frame.exec_id),  # 0 stands for a Frame that is over
+                    "frame": 0 if r.frame.ended else r.frame.exec_id,  # 0 stands for a Frame that is over
                     "began": r.began,
                     "delivery": r.delivery,
                     "title": r.title,
                     "waiting": None if r.waiting is None else [p.raw for p in sorted(r.waiting)],
+                    "slot": r.slot,
+                    "asked": r.asked,
                 }
                 for r in self._open.values()
             ],
@@ -162,9 +176,12 @@ class Requests:
         self._salt, self._count = int.from_bytes(state["salt"], "big"), state["count"]
         for one in state["open"]:
             number = int.from_bytes(one["number"], "big")
-            frame = frames[one["frame"]] if one["is_live"] else ended
+            frame = frames[one["frame"]] if one["frame"] else ended
             peers = frozenset(PeerId(raw) for raw in one["peers"])
             waiting = None if one["waiting"] is None else {PeerId(raw) for raw in one["waiting"]}
             timer = timers.get(number)
-            request = Request(number, peers, frame, one["began"], one["delivery"], one["title"], timer, waiting)
+            request = Request(
+                number, peers, frame, one["began"], one["delivery"], one["title"], timer, waiting, one["slot"],
+                one["asked"],
+            )  # fmt: skip
             self._add(request)

@@ -65,7 +65,7 @@ def bind_send(engine: Engine, info: OpInfo) -> Callable[..., RequestId]:
         if not engine.governor.is_quiet:
             peers = _admitted(engine, peers, gates)
         inbound = ctx.frame.inbound
-        left = _time_left(engine, inbound, answer)
+        left = time_left(engine, inbound, answer)
         fills = tuple(_fill(engine, suffix, value) for suffix, value in zip(suffixes, values, strict=True))
         in_chunks = _is_large(engine, fills)
         if is_reply and inbound is not None and inbound.request:
@@ -85,7 +85,7 @@ def bind_send(engine: Engine, info: OpInfo) -> Callable[..., RequestId]:
     return send
 
 
-def _time_left(engine: Engine, inbound: Inbound | None, answer: int) -> int:
+def time_left(engine: Engine, inbound: Inbound | None, answer: int) -> int:
     """How many nanoseconds the answer to what is sent now is worth something; 0 when that is not known.
 
     Raises:

@@ -69,8 +69,10 @@ def revive(engine: Engine, state: State, incarnation: int | None) -> None:
         if kind == "later":
             laters[key[0], key[1]] = timer  # set again with its op
             continue
-        if kind == "interval":
+        if kind in ("interval", "component"):
             timer.key = tuple(key)
+            if kind == "component":
+                engine.alarms.load(timer)
         elif kind in numbered:
             numbered[kind][key] = timer
         engine.timers.put(timer)
@@ -88,6 +90,7 @@ def revive(engine: Engine, state: State, incarnation: int | None) -> None:
 
 _SERVICES = (
     "address_book", "governor", "seen", "services", "gatherings", "outbox", "health", "round_trips", "overload",
+    "rates",
 )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ class Names:
             for edge in program.edges
             for site, port in zip(edge.sites, edge.values, strict=False)
         }
-        return cls(sites, {component_id(path): path for path in program.slots})
+        return cls(sites, {s.get("component", component_id(path)): path for path, s in program.slots.items()})
 
     def __call__(self, address: Address) -> str:
         """Write an address, and what its site and component are called."""

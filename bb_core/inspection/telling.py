@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from bb_core.inspection.reading import Edge, Function, Op, Program
 
@@ -11,7 +12,7 @@ _NS = ((10**9, "s"), (10**6, "ms"), (10**3, "us"))
 
 
 def tell(program: Program, *, ops: bool = True) -> str:
-    """Tell what a program is: its functions with their entries and ops, what crosses between them, and its slots."""
+    """Tell what a program is: its functions with entries and ops, what crosses between them, its slots, and calls."""
     lines = [program.name, *_passport(program)]
     for function in program.functions:
         lines += ["", *_function(function, ops)]
@@ -21,6 +22,9 @@ def tell(program: Program, *, ops: bool = True) -> str:
     if program.slots:
         lines += ["", "SLOTS"]
         lines += _table([_slot(path, slot) for path, slot in program.slots.items()])
+    called = [row for path, slot in program.slots.items() for row in _called(path, slot)]
+    if called:
+        lines += ["", "PEERS MAY CALL", *_table(called)]
     return "\n".join(lines)
 
 
@@ -76,6 +80,10 @@ def _edge(edge: Edge) -> tuple[str, ...]:
 
 def _within(edge: Edge) -> str:
     return f"handed over within {duration(edge.delivery_ns)}" if edge.delivery_ns else ""
+
+
+def _called(path: str, slot: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [(f"/component/{slot['component']}/op/{op}", f"of {path}") for op in slot.get("inbound", ())]
 
 
 def _slot(path: str, slot: dict[str, object]) -> tuple[str, ...]:

@@ -36,6 +36,8 @@ def brief(value: Any) -> str:
         return f"{len(value)} bytes {value[:24]!r}" + ("..." if len(value) > 24 else "")
     if isinstance(value, Record):
         return f"Record({_listed((f'{printable(k)}={brief(v)}' for k, v in value.items()), len(value))})"
+    if isinstance(value, PeerId | Address):
+        return printable(str(value)) or "(empty)"
     if isinstance(value, tuple):  # lists of peers and addresses, and Composites
         return f"{type(value).__name__}({_listed(map(brief, value), len(value))})"
     if isinstance(value, Chunk):
@@ -46,8 +48,6 @@ def brief(value: Any) -> str:
         return f"chunk {value.index + 1} of {value.count}: {where} of {name}"
     if isinstance(value, RequestId):
         return f"request {int(value)}"
-    if isinstance(value, PeerId | Address):
-        return printable(str(value)) or "(empty)"
     return "trigger" if isinstance(value, Trigger) else printable(repr(value))
 
 

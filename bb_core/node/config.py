@@ -27,10 +27,14 @@ class NodeConfig:
     """Bytes of received Envelopes that wait for a poll, or whose Frames are open; beyond them Envelopes are dropped."""
     peer_ingress: int | None = None
     peer_bytes: int | None = None
-    """How many Envelopes of one peer may wait, and how many bytes of them. None: a quarter of what may wait in all, but
+    """How many Envelopes of one peer may wait or have open Frames, and their bytes. None: a quarter of all, but
     not less than 64 Envelopes, and the bytes of one."""
+    peer_rate: int | None = None
+    """How many Envelopes of one peer are taken a second, on average: as many may come at once, and one more each time
+    that such a share of a second has passed. What comes faster is dropped, with a Step. None: as many as come."""
     max_value_bytes: int = 256 * 2**20
-    """Bytes of one value. One that is larger than an Envelope's payload may be travels in chunks."""
+    """Bytes of one value. One that is larger than an Envelope's payload may be travels in chunks. What comes in chunks
+    has a budget of its own: `ingress_bytes`, or twice this if that is more, of which one peer gets half."""
     wire_profile: Literal["bb", "reference"] = "bb"
     """How float32 tensors are sent: as ONNX TensorProtos, or as the reference implementation writes and reads them."""
     laters: int = 10_000
@@ -46,7 +50,7 @@ class NodeConfig:
         for name in ("op_budget", "ingress", "ingress_bytes", "max_value_bytes", "laters"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}", expected="at least 1")
-        for name in ("peer_ingress", "peer_bytes"):
+        for name in ("peer_ingress", "peer_bytes", "peer_rate"):
             given = getattr(self, name)
             if given is not None and given < 1:
                 raise UsageError(f"{name} is {given}", expected="at least 1, or None")

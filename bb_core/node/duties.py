@@ -16,6 +16,10 @@ from bb_core.steps import BudgetSpent, PeerHeard, PollResult
 from bb_core.types import Type, python_class
 
 _LEAST_EACH: Final = 64  # Envelopes of one peer that may wait, however few may in all
+_FRAME_BYTES: Final = 512  # what an open Frame takes at least, however small what began it was
+_TOLD: Final = 16_384
+"""Peers whose dropped Envelopes are counted each for itself between two polls, as many as an address book holds."""
+_OF_MORE: Final = "of more peers than are told apart"
 
 
 class Duties:
@@ -106,11 +110,14 @@ class Duties:
         if not engine.governor.is_quiet and not engine.governor.is_allowed(source):
             self._drop(source, BLOCKED)
             return False
-        sender = self.loop.senders.get(source)
-        if sender is not None and (sender.count >= self._most_each or sender.held + size > self._most_bytes_each):
+        if config.peer_rate is not None and not engine.rates.admits(source, config.peer_rate, now):
+            self._drop(source, "it sends more in a second than one peer may")
+            return False
+        if self._has_too_much(source, size):
             self._drop(source, "more of this peer waits than one may have")
             return False
-        held = self.loop.held + engine.dispatcher.charged + size
+        dispatcher = engine.dispatcher
+        held = self.loop.held + max(dispatcher.charged, _FRAME_BYTES * len(dispatcher.live)) + size
         if self.loop.waiting >= config.ingress or held > config.ingress_bytes:
             self._drop(source, "the Node has too much to take in")
             return False
@@ -122,8 +129,18 @@ class Duties:
             self.loop.put("notify", now, (source, verdict.min_backoff_ns, cause.value, silent_until))
         return verdict.is_admitted
 
+    def _has_too_much(self, source: PeerId, more: int) -> bool:
+        """Whether a peer has as much waiting, and in open Frames, as one may, with so many bytes more."""
+        sender, holder = self.loop.senders.get(source), self._engine.dispatcher.holders.get(source)
+        count, held = (0, more) if sender is None else (sender.count, sender.held + more)
+        if holder is not None:
+            count, held = count + holder.frames, held + holder.charge
+        return count >= self._most_each or held > self._most_bytes_each
+
     def _drop(self, source: PeerId, reason: str) -> None:
         dropped = self.loop.dropped
+        if len(dropped) >= _TOLD and (source, reason) not in dropped:
+            source, reason = self._engine.peer_id, _OF_MORE
         dropped[source, reason] = dropped.get((source, reason), 0) + 1
 
     def _relieve(self) -> None:

@@ -13,6 +13,7 @@ from bb_core.engine.engine import Engine
 from bb_core.engine.program import Program, load_program
 from bb_core.errors import (
     InstallError,
+    MissingExtra,
     RoleMismatch,
     UnboundDependency,
     UnboundSlot,
@@ -102,13 +103,14 @@ def _engine(
         seed=options.seed,
         incarnation=options.incarnation,
         limits=options.limits,
-        value_bytes=(max(options.ingress_bytes, options.max_value_bytes), options.max_value_bytes),
+        value_bytes=(options.ingress_bytes, options.max_value_bytes),
         encode_value=encode_for_reference if options.wire_profile == "reference" else encode_value,
         laters=options.laters,
         clock=options.profile,
     )
     for target in targets:
         engine.install(target)
+    engine.control.expose()
     return engine
 
 
@@ -152,6 +154,8 @@ def _construct(program: Program, path: str, given: Any) -> Role:
     ready = make_config(cls, config, path)
     try:
         return cls(ready)
+    except MissingExtra:
+        raise  # it says all there is to say
     except Exception as error:  # a Concrete's constructor may raise anything
         raise InstallError(
             f"{cls.__name__} for slot {path!r} could not be constructed: {error}", hint="see the cause above"

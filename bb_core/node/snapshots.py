@@ -25,7 +25,7 @@ from bb_core.node.packing import Packer, unpack
 from bb_core.version import __version__
 
 MAGIC: Final = b"BBSNAP\r\n"
-FORMAT: Final = 2
+FORMAT: Final = 3
 _SUM: Final = 16
 
 

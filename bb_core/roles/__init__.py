@@ -3,13 +3,13 @@
 from bb_core.roles.aggregator import Aggregator, Contribution
 from bb_core.roles.backend import Backend
 from bb_core.roles.codec import Codec
-from bb_core.roles.context import Context, Later, State
-from bb_core.roles.contract import Count, Duration, Role, op
+from bb_core.roles.context import Book, Context, Later, State
+from bb_core.roles.contract import Count, Duration, Role, abstract, op
 from bb_core.roles.data_source import DataSource
 from bb_core.roles.index import Index
 from bb_core.roles.model import Model
 from bb_core.roles.peer_selector import PeerSelector
-from bb_core.roles.protocol import Protocol
+from bb_core.roles.protocol import Protocol, inbound
 
 ROLES: dict[str, type[Role]] = {
     r.role: r for r in (Backend, Model, Index, Aggregator, Codec, DataSource, PeerSelector, Protocol)
@@ -19,6 +19,7 @@ __all__ = [
     "ROLES",
     "Aggregator",
     "Backend",
+    "Book",
     "Codec",
     "Context",
     "Contribution",
@@ -32,5 +33,7 @@ __all__ = [
     "Protocol",
     "Role",
     "State",
+    "abstract",
+    "inbound",
     "op",
 ]

@@ -24,12 +24,37 @@ class Later(Protocol):
         """End the op's branch; the Node reports the error as a Step."""
 
 
+class Book(Protocol):
+    """What a Concrete may do with the Node's address book. Addresses are in their binary form."""
+
+    def add(self, peer: PeerId, addresses: Sequence[bytes]) -> None:
+        """Add addresses of a peer.
+
+        Raises:
+            RoleError: the book is full, or the peer has too many addresses.
+            AddressError: one is none.
+        """
+
+    def addresses(self, peer: PeerId) -> Sequence[bytes]:
+        """Return where a peer can be reached, the best first; empty when that is not known."""
+
+    def withdraw(self, peer: PeerId) -> None:
+        """Take back what programs and components have added of a peer; a peer of which nothing else is known is gone.
+
+        What the host has said of it stays, and what was learnt of it for as long as that is believed.
+        """
+
+
 class Context(Protocol):
     """The circumstances of one op. It is reused for the next one: never keep it."""
 
     @property
     def peer_id(self) -> PeerId:
         """This Node."""
+
+    @property
+    def addresses(self) -> Sequence[bytes]:
+        """Where this Node can be reached, in binary form, as it was told at install."""
 
     @property
     def source(self) -> PeerId:
@@ -72,6 +97,56 @@ class Context(Protocol):
 
     def peers(self, peer_class: str | None = None) -> Sequence[PeerId]:
         """Peers in the address book that are not refused, in order of id, never this Node; of one class when named."""
+
+    @property
+    def book(self) -> Book:
+        """The Node's address book, as far as a Concrete may use it."""
+
+    def is_allowed(self, peer: PeerId) -> bool:
+        """Whether this Node deals with a peer: it is not blocked, nor left out by an allow list."""
+
+    def send(
+        self,
+        peer: PeerId,
+        op: str,
+        payload: Any,
+        *,
+        component: int | None = None,
+        answer: bool = False,
+        deadline: int | None = None,
+    ) -> int:
+        """Call an inbound op of a peer. Only a Protocol may.
+
+        Args:
+            peer: Whom.
+            op: Name of its op.
+            payload: Bytes go as they are, without a type; any other value goes with its type.
+            component: Id of the peer's component; None: this one's own, which a peer of the same artefact has too.
+            answer: Whether an answer is wanted: then it comes to `on_reply`, until the deadline.
+            deadline: Nanoseconds for which there is use for it; the receiver is told. None: 30 s, and it is not.
+
+        Returns:
+            The request's id, when an answer is wanted and something was sent; else 0. To a peer that is blocked or
+            cools down nothing is sent, and there is a Step.
+
+        Raises:
+            RoleError: the payload is larger than one Envelope takes, or this is no Protocol.
+        """
+
+    def after(self, delay: int, tag: str) -> None:
+        """Call `on_timer(ctx, tag)` of this component once so many nanoseconds have passed.
+
+        A component has one timer of each tag: setting it again moves it. Timers are kept in snapshots.
+
+        Raises:
+            RoleError: the class has no `on_timer`, or too many timers are set.
+        """
+
+    def cancel_timer(self, tag: str) -> None:
+        """Take a timer back; one that is not set is no error."""
+
+    def emit(self, topic: str, value: Any) -> None:
+        """Give the host a value, as an AppEvent whose port is `topic`."""
 
     def later(
         self,

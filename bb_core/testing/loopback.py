@@ -151,6 +151,7 @@ class Loopback:
         self._working: set[PeerId] = set()
         self._occupied: dict[PeerId, int] = {}
         self._wakeups: dict[PeerId, int] = {}
+        self._unpolled: dict[PeerId, None] = {}  # in the order in which they came
         self._intercept: Callable[[PeerId, PeerId, bytes], bytes | None] | None = None
         for node in nodes:
             self.add(node)
@@ -160,12 +161,13 @@ class Loopback:
         if node.peer_id in self.nodes:
             raise UsageError(f"a Node of the id {node.peer_id} is there already")
         self.nodes[node.peer_id] = node
+        self._unpolled[node.peer_id] = None
 
     def remove(self, peer: PeerId) -> Node:
         """Take a Node away, as if it had crashed: what is under way to it is lost unless another of its id is there."""
         for held in (self._working, self._is_due):
             held.discard(peer)
-        for known in (self._wakeups, self._occupied):
+        for known in (self._wakeups, self._occupied, self._unpolled):
             known.pop(peer, None)
         return self.nodes.pop(peer)
 
@@ -220,7 +222,12 @@ class Loopback:
         )
 
     def run_to(self, when: int, until: Callable[[], bool] = lambda: False) -> bool:
-        """Go on to a time, whether or not something happens; or until `until()`, and return whether it became true."""
+        """Go on to a time, whatever is under way then; or until `until()`, and return whether it became true.
+
+        A Node that was never polled is, at first.
+        """
+        for peer in self._unpolled:
+            self.wake(peer)
         while True:
             self._poll_due()
             if until():
@@ -254,6 +261,7 @@ class Loopback:
         around = self._around
         result = node.poll(around.local(peer, self.now))
         self.polls += 1
+        self._unpolled.pop(peer, None)
         leaves = self.now
         took = around.polled(peer, node)
         if took:

@@ -242,6 +242,11 @@ def parse_site_suffix(raw: bytes) -> int | None:
     return Address.from_bytes(raw).site
 
 
+def op_suffix(component: int, op: str) -> bytes:
+    """Write the address of an op of a component."""
+    return Address((Segment(COMPONENT, component), Segment(OP, op))).to_bytes()
+
+
 def p2p_address(peer: PeerId) -> bytes:
     """Write the address of a peer."""
     return Address((Segment(P2P, peer),)).to_bytes()

@@ -73,13 +73,14 @@ def _encode_peer(value: PeerId) -> bytes:
     return sized(value.raw)
 
 
-def _read_peer(reader: Reader) -> PeerId:
+def read_peer(reader: Reader) -> PeerId:
+    """Read a peer id, which is written as `bincode.sized(peer.raw)`."""
     return PeerId(bytes(reader.sized()))
 
 
 def _decode_peer(payload: memoryview) -> PeerId:
     reader = Reader(payload)
-    peer = _read_peer(reader)
+    peer = read_peer(reader)
     reader.finish()
     return peer
 
@@ -90,7 +91,7 @@ def _encode_peers(value: PeerList) -> bytes:
 
 def _decode_peers(payload: memoryview) -> PeerList:
     reader = Reader(payload)
-    peers = PeerList(_read_peer(reader) for _ in range(reader.count(8)))
+    peers = PeerList(read_peer(reader) for _ in range(reader.count(8)))
     reader.finish()
     return peers
 
@@ -129,7 +130,7 @@ def _read_segment(reader: Reader) -> Segment:
         raise PayloadError(f"an address has no segment {variant}", expected=f"at most {_ENDPOINT}")
     code = _VARIANTS[variant]
     if code == P2P:
-        return Segment(code, _read_peer(reader))
+        return Segment(code, read_peer(reader))
     if code == OP:
         return Segment(code, bytes(reader.sized()).decode())
     return Segment(code, reader.u64() if code == SITE else reader.u32())
@@ -149,13 +150,19 @@ def _decode_address(payload: memoryview) -> Address:
     return address
 
 
-def _encode_addresses(value: AddressList) -> bytes:
+def write_addresses(value: AddressList) -> bytes:
+    """Write a list of addresses, each as a list of numbered variants."""
     return u64(len(value)) + b"".join(map(_encode_address, value))
+
+
+def read_addresses(reader: Reader) -> AddressList:
+    """Read a list of addresses."""
+    return AddressList(_read_address(reader) for _ in range(reader.count(8)))
 
 
 def _decode_addresses(payload: memoryview) -> AddressList:
     reader = Reader(payload)
-    addresses = AddressList(_read_address(reader) for _ in range(reader.count(8)))
+    addresses = read_addresses(reader)
     reader.finish()
     return addresses
 
@@ -266,7 +273,7 @@ CARRIERS: Final = (
     WireType(f"{_VALUES}WireReqIdValue", 0x9E56307DF460AEF2, RequestId, _encode_request, _decode_request),
     WireType(f"{_VALUES}BytesValue", 0x1D82330CC10A293D, bytes, _encode_bytes, _decode_bytes),
     WireType(f"{_VALUES}AddressValue", 0x8927BF653DF72630, Address, _encode_address, _decode_address),
-    WireType(f"{_VALUES}AddressVecValue", 0x99F6119F618D070C, AddressList, _encode_addresses, _decode_addresses),
+    WireType(f"{_VALUES}AddressVecValue", 0x99F6119F618D070C, AddressList, write_addresses, _decode_addresses),
     WireType(f"{_VALUES}CompositeValue", _COMPOSITE, Composite, _encode_composite, _decode_composite),
     WireType("bb_ops::backends::cpu::tensor::CpuTensor", CPU_TENSOR, np.ndarray, None, _decode_cpu_tensor),
 )

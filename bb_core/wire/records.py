@@ -114,7 +114,7 @@ def _read(payload: memoryview) -> dict[str, Any]:
         elif number == 2 and wire == BYTES:
             name, content = _read_field(value)
             if name in fields or len(fields) == MAX_FIELDS:
-                raise PayloadError(f"a Record has field {name!r} twice, or more than {MAX_FIELDS} fields")
+                raise PayloadError(f"a Record has field {name[:40]!r} twice, or more than {MAX_FIELDS} fields")
             fields[name] = content
     if version != _VERSION:
         raise PayloadError(f"a Record has the version {version}", expected=str(_VERSION))
@@ -131,7 +131,7 @@ def _read_field(field: memoryview) -> tuple[str, Any]:
         elif (number, wire) in _READERS:
             found = _READERS[number, wire], value
     if found is None:
-        raise PayloadError(f"field {name!r} of a Record has no value")
+        raise PayloadError(f"field {name[:40]!r} of a Record has no value")
     read, value = found
     return name, read(value)
 

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-import numpy as np
-
 import bb_core as bb
 from bb_core.errors import ContributionRefused
-from bb_plugins.backends.cpu.backend import primitive
+from bb_plugins.aggregators.reductions import weighted_mean
 
 
 @bb.concrete("bytesandbrains.FedAvg")
@@ -62,24 +60,3 @@ class FedAvg(bb.roles.Aggregator):
     def weight_of(self, contribution: bb.roles.Contribution) -> Any:
         """Return the weight of an update; a number above 0."""
         return contribution.stats[self.config.weight] if self.config.weight else 1
-
-
-def weighted_mean(updates: list[bb.Tensor], weights: list[Any]) -> bb.Tensor:
-    """Return sum(w_k x_k) / sum(w_k) as f32, added in the order given.
-
-    Shape:
-        updates: (d,) each · returns (d,)
-    """
-    add_scaled = primitive("add_scaled")
-    whole = sum(weights)
-    total = np.zeros(updates[0].shape, np.float32)
-    for update, weight in zip(updates, weights, strict=True):
-        add_scaled(total.reshape(-1), _frozen(update), np.float32(weight / whole))
-    return total
-
-
-def _frozen(update: bb.Tensor) -> bb.Tensor:
-    """Return an update as flat read-only f32, so that the kernel has one signature."""
-    flat = np.ascontiguousarray(update, np.float32).reshape(-1)
-    flat.flags.writeable = False
-    return flat

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import bb_core as bb
+
+_CONCRETES: Final = {
+    "CoordinateMedian": "trimming",
+    "FedAvg": "fedavg",
+    "FedAvgM": "fedavgm",
+    "Krum": "krum",
+    "MultiKrum": "krum",
+    "TrimmedMean": "trimming",
+    "GossipMean": "gossip_mean",
+}
+"""Class -> the module that has it."""
 
 
 @bb.hookimpl
 def bb_register_concretes(registry: Any) -> None:
-    """Add FedAvg, FedAvgM and GossipMean."""
-    registry.add("bytesandbrains.FedAvg", "bb_plugins.aggregators.fedavg:FedAvg", role="aggregator")
-    registry.add("bytesandbrains.FedAvgM", "bb_plugins.aggregators.fedavgm:FedAvgM", role="aggregator")
-    registry.add("bytesandbrains.GossipMean", "bb_plugins.aggregators.gossip_mean:GossipMean", role="aggregator")
+    """Add them all."""
+    for name, module in _CONCRETES.items():
+        registry.add(f"bytesandbrains.{name}", f"bb_plugins.aggregators.{module}:{name}", role="aggregator")

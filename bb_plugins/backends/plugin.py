@@ -9,5 +9,10 @@ import bb_core as bb
 
 @bb.hookimpl
 def bb_register_concretes(registry: Any) -> None:
-    """Add CpuBackend."""
+    """Add CpuBackend and OnnxRuntimeBackend."""
     registry.add("bytesandbrains.CpuBackend", "bb_plugins.backends.cpu.backend:CpuBackend", role="backend")
+    registry.add(
+        "bytesandbrains.OnnxRuntimeBackend",
+        "bb_plugins.backends.onnxruntime.backend:OnnxRuntimeBackend",
+        role="backend",
+    )

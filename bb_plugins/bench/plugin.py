@@ -1,4 +1,4 @@
-"""Registers the first-party benchmark suites and `bb bench`."""
+"""Registers the first-party benchmark suites, `bb bench` and `bb conformance`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Any
 import bb_core as bb
 
 _SUITES = {
+    "aggregate": "bb_plugins.bench.suites.aggregating",
     "codec": "bb_plugins.bench.suites.codec",
     "compile": "bb_plugins.bench.suites.compiling",
     "dispatch": "bb_plugins.bench.suites.dispatch",
     "kernels": "bb_plugins.bench.suites.kernels",
     "nodes": "bb_plugins.bench.suites.nodes",
+    "ops": "bb_plugins.bench.suites.ops",
     "round": "bb_plugins.bench.suites.federated_round",
     "simulate": "bb_plugins.bench.suites.simulating",
+    "train": "bb_plugins.bench.suites.training",
 }
 
 
@@ -26,7 +29,9 @@ def bb_register_suites(suites: Any) -> None:
 
 @bb.hookimpl
 def bb_register_commands(app: Any) -> None:
-    """Add `bb bench`."""
+    """Add `bb bench` and `bb conformance`."""
     from bb_plugins.bench.commands import bench
+    from bb_plugins.bench.conformance import conformance
 
     app.command("bench")(bench)
+    app.command("conformance")(conformance)

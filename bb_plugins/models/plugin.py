@@ -9,5 +9,6 @@ import bb_core as bb
 
 @bb.hookimpl
 def bb_register_concretes(registry: Any) -> None:
-    """Add MLP."""
+    """Add MLP and GraphModel."""
     registry.add("bytesandbrains.MLP", "bb_plugins.models.mlp:MLP", role="model")
+    registry.add("bytesandbrains.GraphModel", "bb_plugins.models.graph:GraphModel", role="model")

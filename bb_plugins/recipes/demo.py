@@ -12,10 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import bb_core as bb
-from bb_core.errors import UsageError
+from bb_core.errors import BBError, UsageError
 from bb_plugins.recipes.digits import Experiment, Outcome, accuracy, run_digits
 
-_TITLE = "Federated averaging of a 64-128-10 network on handwritten digits"
+_TITLE = "Federated averaging of {} on handwritten digits"
 
 
 def demo(
@@ -26,12 +26,16 @@ def demo(
         str, typer.Option(help="How labels are dealt: iid, or a number; the smaller, the fewer labels a client sees.")
     ] = "iid",
     seed: Annotated[int, typer.Option(help="Of every random number; equal seeds give equal bytes.")] = 0,
+    model: Annotated[str, typer.Option(help="mlp, or cnn: a small convolutional network.")] = "mlp",
+    onnx: Annotated[
+        Path | None, typer.Option("--onnx", help="Train this .onnx file instead: batch (b, 64) to logits (b, 10).")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw accuracy and label distribution to this file.")] = None,
     save: Annotated[Path | None, typer.Option(help="Write the trained model to this .onnx file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Train a model on twenty clients' digits, none of which leaves its client. Takes seconds."""
-    experiment = Experiment(clients, rounds, epochs, _alpha(alpha), seed)
+    experiment = Experiment(clients, rounds, epochs, _alpha(alpha), seed, model=model, onnx=_read(onnx))
     for path, option, suffixes in ((plot, "--plot", (".png", ".svg", ".pdf")), (save, "--save", (".onnx",))):
         _check_path(path, option, suffixes)
     console = Console(stderr=as_json, quiet=as_json)
@@ -55,6 +59,26 @@ def _alpha(text: str) -> float | None:
         return float(text)
     except ValueError:
         raise UsageError(f"--alpha is {text!r}", expected="iid, or a number above 0", hint="--alpha 0.1") from None
+
+
+def _read(path: Path | None) -> bytes:
+    """Read a model, and refuse one that cannot learn the digits before a Node is brought up."""
+    if path is None:
+        return b""
+    if not path.is_file():
+        raise UsageError(f"--onnx: there is no file {str(path)!r}", hint="bb demo --save digits.onnx writes one")
+    import onnx
+
+    from bb_plugins.training.trainable import Trainable
+
+    raw = path.read_bytes()
+    try:
+        Trainable(onnx.ModelProto.FromString(raw)).learns("cross_entropy")
+    except BBError:
+        raise
+    except Exception as error:  # protobuf has classes of its own
+        raise UsageError(f"--onnx: {str(path)!r} is no ONNX model: {error}") from error
+    return raw
 
 
 def _check_path(path: Path | None, option: str, suffixes: tuple[str, ...]) -> None:
@@ -89,20 +113,20 @@ def _run(experiment: Experiment, console: Console) -> Outcome:
 
 def _warm_up(progress: Progress) -> None:
     """Load the kernels, which compiles them the first time; shown, so that it does not look like a hang."""
-    from bb_plugins.recipes.warm_up import warm_up
+    from bb_plugins.recipes.warm_up import AVERAGING, warm_up
 
     task = progress.add_task("kernels", total=None, fact="compiled once, then cached")
 
     def show(done: int, total: int, name: str) -> None:
         progress.update(task, completed=done, total=total, fact=name)
 
-    warm_up(show)
+    warm_up(AVERAGING, show)
     progress.remove_task(task)
 
 
 def _report(outcome: Outcome, console: Console, plot: Path | None, save: Path | None) -> None:
     experiment, result = outcome.experiment, outcome.result
-    console.print(f"[bold]{_TITLE}")
+    console.print(f"[bold]{_TITLE.format(experiment.title)}")
     table = Table(show_header=False)
     best = max(range(len(outcome.accuracy_by_round)), key=outcome.accuracy_by_round.__getitem__)
     rows = [

@@ -14,10 +14,12 @@ import bb_core as bb
 from bb_core.errors import UsageError
 from bb_plugins.data_sources.digits import Digits, load_digits
 from bb_plugins.data_sources.partition import dirichlet, iid
+from bb_plugins.models.architectures import cnn
 from bb_plugins.recipes.federated_averaging import FederatedAveraging
 
 CLASSES = 10
 LAYERS = (64, 128, CLASSES)
+TITLES = {"mlp": "a 64-128-10 network", "cnn": "a small convolutional network"}
 _EVALUATION = (("holdout", "NextBatch"), ("model", "Evaluate"))
 
 
@@ -33,6 +35,10 @@ class Experiment:
     seed: int = 0
     batch_size: int = 32
     learning_rate: float = 0.1
+    model: str = "mlp"
+    """`mlp`, the fused 64-128-10 network, or `cnn`, a small convolutional one by GraphModel."""
+    onnx: bytes = b""
+    """A model of one's own, instead: batch (b, 64) float32 to logits (b, 10)."""
 
     def __post_init__(self) -> None:
         for name in ("clients", "rounds", "epochs", "batch_size"):
@@ -48,6 +54,22 @@ class Experiment:
             raise UsageError(f"seed is {self.seed}", expected="0 or more")
         if not 0 < self.learning_rate < float("inf"):
             raise UsageError(f"learning_rate is {self.learning_rate}", expected="a number above 0")
+        if self.model not in TITLES:
+            raise UsageError(f"there is no model {self.model!r}", expected=" or ".join(TITLES))
+
+    @property
+    def title(self) -> str:
+        """What is trained, for people."""
+        return "an ONNX model" if self.onnx else TITLES[self.model]
+
+    def bound_model(self) -> Any:
+        """What fills the model's slot."""
+        if self.model == "mlp" and not self.onnx:
+            return bb.use("bytesandbrains.MLP", layers=LAYERS, learning_rate=self.learning_rate, seed=self.seed)
+        graph = self.onnx or cnn(seed=self.seed)
+        return bb.use(
+            "bytesandbrains.GraphModel", graph=graph, optimizer="momentum", learning_rate=self.learning_rate / 4
+        )
 
     def split(self, digits: Digits) -> list[npt.NDArray[np.int64]]:
         """Deal the training examples to the clients: indices by client."""
@@ -165,9 +187,7 @@ def bindings(experiment: Experiment, digits: Digits, shares: list[npt.NDArray[np
 
     return {
         "cohort": "bytesandbrains.ConstantView",
-        "model": bb.use(
-            "bytesandbrains.MLP", layers=LAYERS, learning_rate=experiment.learning_rate, seed=experiment.seed
-        ),
+        "model": experiment.bound_model(),
         "compute": "bytesandbrains.CpuBackend",
         "data": bb.each("bytesandbrains.ArrayDataSource", client_data),
         "aggregator": "bytesandbrains.FedAvg",

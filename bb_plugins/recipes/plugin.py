@@ -9,7 +9,9 @@ import bb_core as bb
 
 @bb.hookimpl
 def bb_register_commands(app: Any) -> None:
-    """Add `bb demo`."""
+    """Add `bb demo` and `bb warmup`."""
     from bb_plugins.recipes.demo import demo
+    from bb_plugins.recipes.warming import warmup
 
     app.command("demo")(demo)
+    app.command("warmup")(warmup)

@@ -1,4 +1,4 @@
-"""Compiles the kernels that the recipes use before a run begins: a call of each, on arrays such as it will get.
+"""Compiles kernels before a run begins: a call of each, on arrays such as it will get.
 
 Without it the first round would stand still while numba compiles, which takes seconds once in a machine's life, and
 some tenths of one when the kernels come from numba's cache.
@@ -6,27 +6,30 @@ some tenths of one when the kernels come from numba's cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import numpy as np
 
+from bb_plugins.aggregators.reductions import squared_distances, trimmed_mean, weighted_mean
 from bb_plugins.backends.cpu.backend import primitive
 from bb_plugins.models.mlp import MLP, plan_of
 
 
-def warm_up(progress: Callable[[int, int, str], None] | None = None) -> None:
-    """Compile every kernel, or load it from the cache.
+def warm_up(names: Iterable[str], progress: Callable[[int, int, str], None] | None = None) -> None:
+    """Compile kernels of `TRIALS`, or load them from the cache.
 
     Args:
+        names: Which.
         progress: Called before each with (how many are done, how many there are, its name), and once at the end.
     """
-    for done, (name, trial) in enumerate(TRIALS):
+    wanted = tuple(names)
+    for done, name in enumerate(wanted):
         if progress is not None:
-            progress(done, len(TRIALS), name)
-        trial()
+            progress(done, len(wanted), name)
+        TRIALS[name]()
     if progress is not None:
-        progress(len(TRIALS), len(TRIALS), "ready")
+        progress(len(wanted), len(wanted), "ready")
 
 
 def _mlp(name: str) -> Callable[[], None]:
@@ -46,14 +49,25 @@ def _mlp(name: str) -> Callable[[], None]:
     return trial
 
 
-def _add_scaled() -> None:
-    update = np.zeros(2, np.float32)
-    update.flags.writeable = False
-    primitive("add_scaled")(np.zeros(2, np.float32), update, np.float32(1))
+_UPDATE: Final = np.zeros(2, np.float32)
 
-
-TRIALS: Final = (
-    *((name, _mlp(name)) for name in ("softmax_cross_entropy", "mlp_forward", "mlp_backward", "sgd", "mlp_train")),
-    ("add_scaled", _add_scaled),
+AVERAGING: Final[tuple[str, ...]] = (
+    "softmax_cross_entropy",
+    "mlp_forward",
+    "mlp_backward",
+    "sgd",
+    "mlp_train",
+    "add_scaled",
+    "add_four_scaled",
 )
-"""(name, call), the parts before the whole: a kernel that calls others loads faster when they are there."""
+"""What a round of federated averaging needs."""
+
+TRIALS: Final[dict[str, Callable[[], object]]] = {
+    **{name: _mlp(name) for name in AVERAGING[:5]},
+    "add_scaled": lambda: weighted_mean([_UPDATE], [1]),
+    "add_four_scaled": lambda: weighted_mean([_UPDATE] * 4, [1] * 4),
+    "add_squared_distances": lambda: squared_distances([_UPDATE]),
+    "sort_columns": lambda: trimmed_mean([_UPDATE] * 3, 1),
+    "mean_of_rows": lambda: trimmed_mean([_UPDATE], 0),
+}
+"""Kernel -> a call of it, the parts before the whole: a kernel that calls others loads faster when they are there."""

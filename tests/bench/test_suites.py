@@ -47,7 +47,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_the_first_party_suites_are_registered() -> None:
-    assert {"codec", "dispatch", "kernels", "nodes", "round"} <= {name for name, _ in SUITES}
+    assert {"aggregate", "codec", "dispatch", "kernels", "nodes", "round"} <= {name for name, _ in SUITES}
 
 
 def test_a_row_that_was_skipped_is_explained(tiny: str) -> None:

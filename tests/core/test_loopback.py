@@ -53,12 +53,13 @@ def test_a_busy_node_sends_when_it_is_done() -> None:
 
 def test_a_busy_node_is_not_polled_again_before_it_is_done() -> None:
     loopback = network(Slow(), clients=1)
+    loopback.run_to(1000 * MS)  # the first poll of all
     for _ in range(2):
         loopback.invoke(peer(0), "Averaging", {"round": bb.TRIGGER})
         loopback.run_to(loopback.now + MS)
-    loopback.run_to(1009 * MS)
+    loopback.run_to(2009 * MS)
     assert loopback.envelopes == 3
-    loopback.run_to(1011 * MS)
+    loopback.run_to(2011 * MS)
     assert loopback.envelopes == 4
 
 

@@ -14,6 +14,7 @@ import bb_core as bb
 from bb_core import errors
 from bb_core.ir.schemas import OPSET
 from bb_core.steps import AppEvent, OpFailed
+from bb_plugins.backends.cpu.backend import CpuBackend
 from tests.support import NumpyBackend, peer
 
 
@@ -25,7 +26,7 @@ class ReferenceBackend(bb.roles.Backend):
 
     def kernel(self, name: str, attributes: Mapping[str, Any]) -> Callable[..., Any]:
         taken = attributes.get("captures", ())
-        attributes = {k: v for k, v in attributes.items() if k != "captures"}
+        attributes = {k: v for k, v in attributes.items() if k not in ("captures", "outputs")}
 
         def run(*inputs: Any) -> Any:
             names = [f"in{i}" for i in range(len(inputs) - len(taken))]
@@ -86,8 +87,13 @@ class Nested(bb.Module):
         g.output("y", self.child(g, x=once).y)
 
 
-def run(module: bb.Module, x: list[float], slot: str = "backend") -> dict[str, Any]:
-    artefact = bb.Compiler().bind({slot: ReferenceBackend}).compile(module)
+@pytest.fixture(params=[ReferenceBackend, CpuBackend])
+def backend(request: pytest.FixtureRequest) -> type[bb.roles.Backend]:
+    return request.param
+
+
+def run(module: bb.Module, x: list[float], backend: type[bb.roles.Backend], slot: str = "backend") -> dict[str, Any]:
+    artefact = bb.Compiler().bind({slot: backend}).compile(module)
     onnx.checker.check_model(artefact)
     node = bb.install(peer(0), [], artefact, [module.name])
     node.invoke(module.name, {"x": np.asarray(x, np.float32)}, 0)
@@ -97,16 +103,17 @@ def run(module: bb.Module, x: list[float], slot: str = "backend") -> dict[str, A
 
 
 @pytest.mark.parametrize(("x", "y"), [([2.0, 3.0], [6.0, 9.0]), ([-2.0, 3.0], [-1.0, 4.0])])
-def test_a_branch_is_chosen_by_a_value(x: list[float], y: list[float]) -> None:
-    assert run(Choosing(), x) == {"y": y}
+def test_a_branch_is_chosen_by_a_value(x: list[float], y: list[float], backend: type[bb.roles.Backend]) -> None:
+    assert run(Choosing(), x, backend) == {"y": y}
 
 
-def test_a_loop_carries_its_state() -> None:
-    assert run(Counting(), [1.0, 2.0]) == {"total": [4.0, 8.0], "history": [[2.0, 4.0], [3.0, 6.0], [4.0, 8.0]]}
+def test_a_loop_carries_its_state(backend: type[bb.roles.Backend]) -> None:
+    found = run(Counting(), [1.0, 2.0], backend)
+    assert found == {"total": [4.0, 8.0], "history": [[2.0, 4.0], [3.0, 6.0], [4.0, 8.0]]}
 
 
-def test_bodies_are_inlined_with_their_module() -> None:
-    assert run(Nested(), [1.0, 1.0], "child.backend") == {"y": [6.0, 6.0]}
+def test_bodies_are_inlined_with_their_module(backend: type[bb.roles.Backend]) -> None:
+    assert run(Nested(), [1.0, 1.0], backend, "child.backend") == {"y": [6.0, 6.0]}
 
 
 def test_an_op_of_a_body_must_be_there_too() -> None:

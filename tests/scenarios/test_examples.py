@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(p for p in (ROOT / "docs" / "examples").glob("*.py") if p.stem != "federated_averaging")
-GUIDE = ROOT / "docs" / "guide" / "authoring.md"
+GUIDE = ROOT / "docs" / "guide"
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
@@ -27,10 +27,11 @@ def test_the_page_names_every_example() -> None:
     assert all(f"({p.name})" in page for p in (ROOT / "docs" / "examples").glob("*.py"))
 
 
-def test_every_block_of_the_guide_runs() -> None:
+@pytest.mark.parametrize(("page", "least"), [("authoring.md", 10), ("protocols.md", 3)])
+def test_every_block_of_the_guide_runs(page: str, least: int) -> None:
     """One after the other, as a reader would type them."""
-    blocks = BLOCK.findall(GUIDE.read_text(encoding="utf-8"))
-    assert len(blocks) >= 10
+    blocks = BLOCK.findall((GUIDE / page).read_text(encoding="utf-8"))
+    assert len(blocks) >= least
     names: dict[str, object] = {"__name__": "guide"}
     for number, block in enumerate(blocks):
-        exec(compile(block, f"authoring.md, block {number}", "exec"), names)
+        exec(compile(block, f"{page}, block {number}", "exec"), names)

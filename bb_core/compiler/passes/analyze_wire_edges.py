@@ -6,9 +6,10 @@ import onnx
 
 from bb_core import keys
 from bb_core import types as t
+from bb_core.compiler.components import component_ids
 from bb_core.compiler.state import State
 from bb_core.errors import MalformedProgram, SiteCollision
-from bb_core.ids import component_id, site_id
+from bb_core.ids import site_id
 from bb_core.ir.entries import is_recv
 from bb_core.ir.naming import is_bootstrap
 from bb_core.ir.proto import attribute, set_attribute, source_of, value_types
@@ -47,8 +48,8 @@ def analyze_wire_edges(model: onnx.ModelProto, state: State) -> None:
                 set_attribute(node, keys.SITES, sites_signed)
                 set_attribute(node, keys.KINDS, kinds)
     components: dict[int, str] = {}
-    for path in sorted(state.bound):
-        _claim(components, component_id(path), path, "", state)
+    for path, number in component_ids(model, state).items():
+        _claim(components, number, path, "", state)
 
 
 def _edge(function: onnx.FunctionProto, node: onnx.NodeProto) -> tuple[bool, str]:
@@ -60,7 +61,7 @@ def _claim(taken: dict[int, str], number: int, owner: str, where: str, state: St
     if number in taken and taken[number] != owner:
         state.add(
             SiteCollision(
-                f"{owner!r} and {taken[number]!r} hash to {number:#x}", where=where, hint="rename one of them"
+                f"{owner!r} and {taken[number]!r} have one id, {number:#x}", where=where, hint="rename one of them"
             )
         )
     taken[number] = owner

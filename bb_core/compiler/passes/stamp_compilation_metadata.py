@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import onnx
 
 from bb_core import keys
+from bb_core.compiler.components import exported
 from bb_core.compiler.state import State, nodes_of
 from bb_core.configs import encode_config
 from bb_core.errors import CompileError
@@ -19,11 +21,12 @@ from bb_core.version import ARTEFACT_FORMAT, __version__
 
 
 def stamp_compilation_metadata(model: onnx.ModelProto, state: State) -> None:
-    """Write the bindings and the passport: format, compiler, targets, plugins that are needed, digest of it all.
+    """Write bindings, what peers may call, and the passport: format, compiler, targets, plugins, digest of it all.
 
     Needs: resolved slots. Leaves: the artefact. Fails with: ConfigError, for a configuration that is not plain data.
     """
-    bindings = {}
+    bindings: dict[str, dict[str, Any]] = {}
+    exports = exported(model, state)
     for path in sorted(state.bound):
         bound = state.bound[path]
         try:
@@ -37,6 +40,8 @@ def stamp_compilation_metadata(model: onnx.ModelProto, state: State) -> None:
             "config": config,
             "dependencies": dict(sorted(bound.dependencies.items())),
         }
+        if path in exports:
+            bindings[path]["component"], bindings[path]["inbound"] = exports[path]
     set_metadata(model, keys.BINDINGS, json.dumps(bindings, sort_keys=True))
     set_opsets(model)
     names = sorted({b.name for b in state.bound.values() if b.name})

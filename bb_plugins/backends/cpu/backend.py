@@ -6,17 +6,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 import bb_core as bb
 from bb_core.errors import RoleError, did_you_mean
-from bb_plugins.backends.cpu.ops import OPS
+from bb_plugins.backends.cpu.node import Node
+from bb_plugins.backends.cpu.table import NAMES, NEWEST, OLDEST, gives_several, kernel_of
+
+OPSET = 21
+"""That of artefacts, by which the engine's ops are read."""
 
 _PRIMITIVES = {
+    "add_four_scaled": "aggregate",
     "add_scaled": "aggregate",
+    "add_squared_distances": "robust",
+    "mean_of_rows": "robust",
     "mlp_backward": "mlp",
     "mlp_forward": "mlp",
     "mlp_train": "mlp",
     "sgd": "mlp",
     "softmax_cross_entropy": "mlp",
+    "sort_columns": "robust",
 }
 """Primitive -> the module of kernels that has it; numba is imported when the first is asked for."""
 
@@ -25,7 +35,8 @@ _PRIMITIVES = {
 class CpuBackend(bb.roles.Backend):
     """Compute on the CPU, on the calling thread, with equal bytes for equal inputs."""
 
-    ops = frozenset(OPS)
+    ops = NAMES
+    opsets = range(OLDEST, NEWEST + 1)
 
     @dataclass(frozen=True, slots=True)
     class Config:
@@ -44,14 +55,39 @@ class CpuBackend(bb.roles.Backend):
             limit_blas(config.blas_threads)
 
     def kernel(self, name: str, attributes: Mapping[str, Any]) -> Callable[..., Any]:
-        """Return the callable of an ONNX op."""
-        if name not in OPS:
-            raise RoleError(f"CpuBackend has no op {name!r}", hint=did_you_mean(name, OPS))
-        return OPS[name](attributes)
+        """Return the callable of an ONNX op.
+
+        Raises:
+            RoleError: there is no such op, or none of so old an opset.
+        """
+        count, opset = int(attributes.get("outputs", 1)), int(attributes.get("opset", OPSET))
+        domain, _, op = name.rpartition(".")
+        node = Node(op, attributes, {"": opset} | ({domain: 1} if domain else {}), domain, (True,) * count)
+        found = kernel_of(node)
+        return _trimmed(found, count) if gives_several(domain, op) else found
+
+    def graph(self, graph: Any, opset: int) -> Callable[..., tuple[Any, ...]]:
+        """Return a callable for a whole graph, whose kernels are chosen once."""
+        from bb_plugins.backends.cpu.graph import Graph
+
+        bound = Graph(graph, {"": opset})
+
+        def run(*inputs: Any) -> tuple[Any, ...]:
+            with np.errstate(all="ignore"):  # what overflows is inf, as ONNX has it
+                return tuple(bound.run(inputs))
+
+        return run
 
     def primitive(self, name: str) -> Callable[..., Any]:
         """Return an in-place training kernel."""
         return primitive(name)
+
+
+def _trimmed(kernel: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """Leave out the outputs of a kernel that nobody has asked for."""
+    if count == 1:
+        return lambda *inputs: kernel(*inputs)[0]
+    return lambda *inputs: kernel(*inputs)[:count]
 
 
 def primitive(name: str) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bb_plugins.aggregators.fedavg import weighted_mean
+from bb_plugins.aggregators.reductions import weighted_mean
 from bb_plugins.backends.cpu.backend import limit_blas, primitive
 from bb_plugins.bench.harness import Measure
 from bb_plugins.models.mlp import MLP, plan_of, with_room

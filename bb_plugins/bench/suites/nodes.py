@@ -20,7 +20,7 @@ from bb_core.engine.program import load_program
 from bb_core.testing import Loopback
 from bb_core.wire.codec import decode
 from bb_core.wire.limits import WireLimits
-from bb_plugins.aggregators.fedavg import weighted_mean
+from bb_plugins.aggregators.reductions import weighted_mean
 from bb_plugins.bench.harness import Measure
 from bb_plugins.bench.noop import NoopData, NoopModel
 from bb_plugins.recipes.federated_averaging import FederatedAveraging

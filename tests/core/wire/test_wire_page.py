@@ -46,7 +46,8 @@ def test_examples_are_true():
     receipt = write_receipt(Receipt(1, 42, 17, 1, b"\x02"))
     values = [b"".join(encode_value(value)[1]) for value in (tensor, record, receipt)]
     chunk = b"".join(encode_chunk(Chunk(1, 3, 4, 10, TENSOR.type_hash, bytes((1, 2, 3, 4)))))
-    assert examples() == [envelopes()["request"], *values[:2], chunk, values[2]]
+    announce = envelopes()["control_plane"]
+    assert examples() == [envelopes()["request"], *values[:2], chunk, values[2], announce]
 
 
 def test_the_sites_that_every_node_has_are_on_the_page():

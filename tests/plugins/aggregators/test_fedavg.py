@@ -11,28 +11,11 @@ from hypothesis import strategies as st
 
 import bb_core as bb
 from bb_core.errors import ContributionRefused
-from bb_plugins.aggregators.fedavg import FedAvg, weighted_mean
+from bb_plugins.aggregators.fedavg import FedAvg
 from bb_plugins.aggregators.fedavgm import FedAvgM
+from bb_plugins.aggregators.reductions import weighted_mean
+from tests.plugins.aggregators.rounds import aggregated, updates
 from tests.plugins.fake_context import FakeContext
-
-
-def updates(count: int, size: int = 100, seed: int = 0) -> list[np.ndarray]:
-    random = np.random.Generator(np.random.Philox(seed))
-    return [random.standard_normal(size).astype(np.float32) for _ in range(count)]
-
-
-def averaged(aggregator: Any, given_updates: list[np.ndarray], weights: list[Any]) -> tuple[np.ndarray, bb.Record]:
-    """One round of local and remote contributions, in the order of the list."""
-    ctx = FakeContext()
-    ctx.request, ctx.is_response, ctx.requests = 7, True, (7,)
-    cohort = bb.PeerList(bb.PeerId.from_int(n) for n in range(len(weights)))
-    for number in np.random.Generator(np.random.Philox(5)).permutation(len(weights)):
-        ctx.source = cohort[number]
-        aggregator.contribute(ctx, given_updates[number], bb.Record(num_samples=weights[number]))
-    aggregator.collect(ctx, cohort)
-    assert ctx.closed == [7]
-    found: tuple[np.ndarray, bb.Record] = aggregator.aggregate(ctx)
-    return found
 
 
 @given(st.integers(1, 30), st.integers(0, 1000))
@@ -46,28 +29,28 @@ def test_the_mean_is_within_its_stated_bound(count: int, seed: int) -> None:
 
 def test_one_client_is_returned_as_it_is() -> None:
     (update,) = updates(1)
-    mean, stats = averaged(FedAvg(FedAvg.Config()), [update], [12])
+    mean, stats = aggregated(FedAvg(FedAvg.Config()), [update], [12])
     np.testing.assert_array_equal(mean, update)
     assert stats == bb.Record(num_samples=12, peers=1)
 
 
 def test_the_order_of_arrival_does_not_matter() -> None:
     many = updates(5)
-    mean, stats = averaged(FedAvg(FedAvg.Config()), many, [1, 2, 3, 4, 5])
+    mean, stats = aggregated(FedAvg(FedAvg.Config()), many, [1, 2, 3, 4, 5])
     np.testing.assert_array_equal(mean, weighted_mean(many, [1, 2, 3, 4, 5]))
     assert stats == bb.Record(num_samples=15, peers=5)
 
 
 def test_without_a_weight_all_count_alike() -> None:
     many = updates(3)
-    mean, _ = averaged(FedAvg(FedAvg.Config(weight="")), many, [1, 100, 1000])
+    mean, _ = aggregated(FedAvg(FedAvg.Config(weight="")), many, [1, 100, 1000])
     np.testing.assert_array_equal(mean, weighted_mean(many, [1, 1, 1]))
 
 
 @pytest.mark.parametrize("weight", [0, -1, float("nan"), float("inf"), "many"])
 def test_a_weight_that_is_none_is_refused(weight: Any) -> None:
     with pytest.raises(ContributionRefused, match="num_samples"):
-        averaged(FedAvg(FedAvg.Config()), updates(1), [weight])
+        aggregated(FedAvg(FedAvg.Config()), updates(1), [weight])
 
 
 @pytest.mark.parametrize(
@@ -80,12 +63,12 @@ def test_a_weight_that_is_none_is_refused(weight: Any) -> None:
 )
 def test_an_update_that_is_not_finite_numbers_is_refused(update: np.ndarray, says: str) -> None:
     with pytest.raises(ContributionRefused, match=says):
-        averaged(FedAvg(FedAvg.Config()), [update], [1])
+        aggregated(FedAvg(FedAvg.Config()), [update], [1])
 
 
 def test_values_whose_squares_overflow_are_finite() -> None:
     big = np.full(4, 3e30, np.float32)
-    np.testing.assert_array_equal(averaged(FedAvg(FedAvg.Config()), [big], [1])[0], big)
+    np.testing.assert_array_equal(aggregated(FedAvg(FedAvg.Config()), [big], [1])[0], big)
 
 
 def test_an_update_that_nobody_asked_for_is_refused() -> None:
@@ -115,7 +98,7 @@ def test_a_nodes_own_contribution_counts_on_top_of_the_cohort() -> None:
 def test_server_momentum_is_that_of_the_paper() -> None:
     aggregator = FedAvgM(FedAvgM.Config(momentum=0.9, learning_rate=0.5))
     means = updates(4)
-    found = [averaged(aggregator, [m], [1])[0] for m in means]
+    found = [aggregated(aggregator, [m], [1])[0] for m in means]
     w, v = means[0].astype(np.float64), np.zeros(100)
     np.testing.assert_array_equal(found[0], means[0])
     for mean, ours in zip(means[1:], found[1:], strict=True):
@@ -127,7 +110,7 @@ def test_server_momentum_is_that_of_the_paper() -> None:
 def test_without_momentum_it_is_fedavg() -> None:
     aggregator = FedAvgM(FedAvgM.Config(momentum=0.0))
     for mean in updates(3):
-        np.testing.assert_allclose(averaged(aggregator, [mean], [1])[0], mean, atol=1e-6)
+        np.testing.assert_allclose(aggregated(aggregator, [mean], [1])[0], mean, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -112,3 +112,23 @@ def test_an_unknown_suite_gets_the_nearest(tmp_path: Path) -> None:
     done = bb("bench", "codecs", cwd=tmp_path)
     assert done.returncode == 2
     assert "did you mean 'codec'" in done.stderr
+
+
+def test_a_convolutional_network_is_trained_saved_and_trained_on(tmp_path: Path) -> None:
+    first = demo(
+        "--model", "cnn", "--clients", "3", "--rounds", "3", "--epochs", "2", "--save", "cnn.onnx", cwd=tmp_path
+    )
+    again = demo("--onnx", "cnn.onnx", "--clients", "3", "--rounds", "3", "--epochs", "2", cwd=tmp_path)
+    assert again["accuracy_by_round"][-1] > first["accuracy_by_round"][-1] > first["accuracy_by_round"][0]
+
+
+def test_a_model_that_cannot_learn_the_digits_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "rubbish.onnx").write_bytes(b"rubbish")
+    for arguments, told in (
+        (("--onnx", "rubbish.onnx"), "no ONNX model"),
+        (("--onnx", "absent.onnx"), "no file"),
+        (("--model", "rnn"), "mlp or cnn"),
+    ):
+        done = bb("demo", *arguments, cwd=tmp_path)
+        assert done.returncode == 2
+        assert told in done.stderr

@@ -40,5 +40,5 @@ def test_two_sites_of_one_id_are_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     module = sys.modules["bb_core.compiler.passes.analyze_wire_edges"]
     monkeypatch.setattr(module, "site_id", lambda function, port: 7)
     run("analyze_wire_edges", model, state)
-    with pytest.raises(errors.CompileError, match="hash to 0x7"):
+    with pytest.raises(errors.CompileError, match="have one id, 0x7"):
         state.raise_errors("analyze_wire_edges")

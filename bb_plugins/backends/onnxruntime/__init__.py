@@ -1,0 +1,1 @@
+"""The Backend on onnxruntime, behind the extra `[onnxruntime]`."""

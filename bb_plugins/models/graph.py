@@ -1,0 +1,377 @@
+"""`GraphModel`: any ONNX model, trained: its gradients are derived as ONNX, and a Backend computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+import bb_core as bb
+from bb_core.errors import RoleError
+from bb_plugins.training.optimizers import Name, Optimizer, Options, Schedule
+
+F32 = npt.NDArray[np.float32]
+Loss = Literal["cross_entropy", "mse", "l1", "huber", "bce_with_logits"]
+Initial = Literal["as_given", "uniform_fan_in", "he_normal", "glorot_uniform"]
+
+
+@bb.concrete("bytesandbrains.GraphModel")
+@bb.depends(backend="compute")
+class GraphModel(bb.roles.Model):
+    """Train an ONNX model that may come from anywhere, with any Backend and no framework.
+
+    The parameters are one flat vector, the model's float32 initializers in the order of their first use; frozen ones,
+    and the running statistics of batch normalisation, are not among them. Backward refers to the last Forward of its
+    Frame, gradients add up until Step or ZeroGrad, ApplyDelta adds, and LoadParameters refuses another layout.
+
+    Shape:
+        batch (b, ...) f32 and labels as the graph and the loss have them · params, grads, delta (d,) f32
+    """
+
+    @dataclass(frozen=True, slots=True)
+    class Config:
+        """What is trained, and how."""
+
+        graph: bytes = b""
+        """The model. Its first output is the prediction, its one input that is no initializer the batch."""
+        path: str = ""
+        """Where its `.onnx` file lies on the Node, instead of its bytes."""
+        loss: Loss = "cross_entropy"
+        optimizer: Name = "sgd"
+        learning_rate: float = 0.1
+        momentum: float = 0.9
+        """Of `momentum` and `nesterov`; the first moment's decay of `adam` and `adamw`."""
+        second: float = 0.999
+        decay: float = 0.99
+        epsilon: float = 1e-8
+        weight_decay: float = 0.0
+        clip_norm: float = 0.0
+        """Longest gradient; 0 for none."""
+        schedule: Schedule = "constant"
+        schedule_steps: int = 0
+        proximal: float = 0.0
+        """Weight of half the squared distance from the parameters that were loaded last (FedProx, Li et al. 2020)."""
+        frozen: tuple[str, ...] = ()
+        """Patterns, such as `encoder.*`, of the names of initializers that are not trained."""
+        initial: Initial = "as_given"
+        """How the parameters begin: as the model has them, or drawn from `seed` alone (biases then begin at 0)."""
+        seed: int = 0
+        batch_size: int = 32
+        """Of a pass over data that lies in memory, where the DataSource does not say."""
+
+        def __post_init__(self) -> None:
+            if bool(self.graph) == bool(self.path):
+                raise ValueError("expected the model as graph=<bytes> or path=<file>, one of them")
+            if not 0 < self.learning_rate < float("inf"):
+                raise ValueError(f"learning_rate is {self.learning_rate}; expected a number above 0")
+            for name in ("momentum", "second", "decay"):
+                if not 0 <= getattr(self, name) < 1:
+                    raise ValueError(f"{name} is {getattr(self, name)}; expected 0 <= {name} < 1")
+            for name in ("epsilon", "weight_decay", "clip_norm", "proximal", "seed", "schedule_steps"):
+                if getattr(self, name) < 0:
+                    raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
+            if self.schedule != "constant" and not self.schedule_steps:
+                raise ValueError(f"the schedule {self.schedule!r} needs schedule_steps")
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        from bb_plugins.training.trainable import Trainable
+
+        self._trainable = Trainable(_read(config.graph, config.path), config.frozen)
+        self._arena = first_parameters(self._trainable, config.initial, config.seed)
+        self._views = self._trainable.views(self._arena)
+        self._statistics = [s.start.copy() for s in self._trainable.statistics]
+        self._loaded: bb.Tensor = self._arena.copy()
+        self._kept = np.zeros_like(self._arena)
+        self._optimizer = Optimizer(_options(config), self._arena.size)
+        self._input: bb.Tensor | None = None
+        self._masks: list[F32] = []
+        self._mode = "train"
+        self._plans: dict[str, tuple[Callable[..., tuple[Any, ...]], list[Any]]] = {}
+
+    # --- parameters ---------------------------------------------------------------------------------------------------
+
+    @property
+    def layout(self) -> str:
+        """Hash of the parameters' names and shapes."""
+        return self._trainable.layout
+
+    def params(self, ctx: bb.Context) -> bb.Tensor:
+        """Return a copy of the parameters."""
+        return self._arena.copy()
+
+    def load_parameters(self, ctx: bb.Context, params: bb.Tensor) -> None:
+        """Replace the parameters; refuse a vector of another layout. What the optimizer keeps is forgotten."""
+        self._loaded = self._like_params(params)
+        np.copyto(self._arena, self._loaded)
+        self._optimizer.forget()
+
+    def apply_delta(self, ctx: bb.Context, delta: bb.Tensor) -> None:
+        """Add a vector to the parameters."""
+        self._arena += self._like_params(delta)
+
+    def delta(self, ctx: bb.Context) -> bb.Tensor:
+        """Return the parameters minus those of the last LoadParameters (at first: minus those it began with)."""
+        return np.asarray(self._arena - self._loaded)
+
+    def parameters(self) -> bb.Tensor:
+        """Return a copy of the flat parameter vector."""
+        return self._arena.copy()
+
+    def snapshot(self) -> bb.State:
+        """Return the parameters, the statistics, what the optimizer keeps, and what a Backward may still want."""
+        return {
+            "params": self._arena.copy(),
+            "statistics": [s.copy() for s in self._statistics],
+            "loaded": self._loaded,
+            "kept": self._kept.copy(),
+            "optimizer": self._optimizer.state(),
+            "input": self._input,
+            "masks": [m.copy() for m in self._masks],
+            "mode": self._mode,
+        }
+
+    def restore(self, state: bb.State) -> None:
+        """Take them over; refuse parameters of another layout."""
+        np.copyto(self._arena, self._like_params(state["params"]))
+        self._loaded = self._like_params(state["loaded"])
+        np.copyto(self._kept, self._like_params(state["kept"]))
+        self._statistics = [np.array(s) for s in state["statistics"]]
+        self._optimizer.load(state["optimizer"])
+        self._input, self._masks, self._mode = state["input"], [np.array(m) for m in state["masks"]], state["mode"]
+
+    # --- one op at a time ---------------------------------------------------------------------------------------------
+
+    def forward(self, ctx: bb.Context, batch: bb.Tensor) -> bb.Tensor:
+        """Predict. Keeps the batch, for a Backward in the same Frame; in training, Dropout draws now."""
+        self._input = batch
+        if self._mode == "eval":
+            return self._predict(ctx, batch)
+        run, masks = self._plan(ctx, "backward")
+        self._masks = self._drawn(ctx, masks, batch)
+        seed = np.zeros(self._output_shape(ctx, batch), np.float32)
+        return np.asarray(run(batch, seed, *self._views, *self._statistics, *self._masks)[0])
+
+    def compute_loss(self, ctx: bb.Context, prediction: bb.Tensor, labels: bb.Tensor) -> bb.Tensor:
+        """Return the mean loss of predictions, a scalar."""
+        return self.loss_grad(ctx, prediction, labels)[0]
+
+    def loss_grad(self, ctx: bb.Context, prediction: bb.Tensor, labels: bb.Tensor) -> tuple[bb.Tensor, bb.Tensor]:
+        """Return the mean loss and its gradient by the prediction, for Backward."""
+        run, _ = self._plan(ctx, "loss")
+        loss, grad = run(prediction, self._labels(labels))
+        return np.asarray(loss, np.float32), np.asarray(grad)
+
+    def backward(self, ctx: bb.Context, grad: bb.Tensor) -> None:
+        """Add the parameters' gradients of the last Forward to those kept, given the gradient by its prediction."""
+        if self._input is None:
+            raise RoleError("Backward has no Forward before it", expected="the gradient of its prediction")
+        run, masks = self._plan(ctx, "backward")
+        drawn = self._masks or [np.ones(_shape(m, len(self._input)), np.float32) for m in masks]
+        found = run(self._input, grad, *self._views, *self._statistics, *drawn)
+        self._keep(found[1:])
+
+    def zero_grad(self, ctx: bb.Context) -> None:
+        """Set the kept gradients to zero."""
+        self._kept[:] = 0
+
+    def grads(self, ctx: bb.Context) -> bb.Tensor:
+        """Return a copy of the kept gradients."""
+        return self._kept.copy()
+
+    def step(self, ctx: bb.Context) -> None:
+        """Run the optimizer once on the kept gradients, then set them to zero."""
+        self._move()
+
+    # --- whole batches, whole data sources ----------------------------------------------------------------------------
+
+    def train_step(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> tuple[bb.Tensor, bb.Record]:
+        """Train on one batch."""
+        loss = self._learn(ctx, batch, labels)
+        return np.asarray(loss, np.float32), bb.Record(num_samples=len(batch))
+
+    def train_epochs(
+        self, ctx: bb.Context, data: bb.roles.DataSource, *, epochs: int = 1
+    ) -> tuple[bb.Tensor, bb.Record]:
+        """Train `epochs` times on all of a DataSource; `loss` is the last pass's mean."""
+        total, count = 0.0, 0
+        for _ in range(epochs):
+            total, count = 0.0, 0
+            for batch, labels in self._batches(ctx, data):
+                if len(batch):
+                    total += float(self._learn(ctx, batch, labels)) * len(batch)
+                    count += len(batch)
+        if count == 0:
+            raise RoleError("the DataSource gave no examples", expected="at least one batch", hint="check its indices")
+        return np.asarray(total / count, np.float32), bb.Record(num_samples=count)
+
+    def evaluate(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> bb.Record:
+        """Measure without training: `loss_sum`, `count`; of classes `correct`, of numbers `square_sum`."""
+        prediction = self._predict(ctx, batch)
+        loss, _ = self.loss_grad(ctx, prediction, labels)
+        found: dict[str, Any] = {"loss_sum": float(loss) * len(batch), "count": len(batch)}
+        if self.config.loss == "cross_entropy":
+            hits = prediction.argmax(-1) == labels
+            found["correct"] = float(hits.mean()) * len(batch) if hits.ndim > 1 else int(np.count_nonzero(hits))
+        elif self.config.loss == "bce_with_logits":
+            found["correct"] = float(((prediction > 0) == (labels > 0.5)).mean()) * len(batch)
+        else:
+            found["square_sum"] = float(np.mean((prediction - labels) ** 2)) * len(batch)
+        return bb.Record(found)
+
+    def set_mode(self, ctx: bb.Context, *, mode: str) -> None:
+        """Switch Forward between `train` and `eval`."""
+        if mode not in ("train", "eval"):
+            raise RoleError(f"the mode is {mode!r}", expected="train or eval")
+        self._mode = mode
+
+    def export(self, path: str) -> None:
+        """Write the model as it was given, with the parameters and statistics that it has now."""
+        Path(path).write_bytes(self._trainable.trained(self._arena, self._statistics).SerializeToString())
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _learn(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> Any:
+        run, masks = self._plan(ctx, "train")
+        drawn = self._drawn(ctx, masks, batch)
+        loss, *found = run(batch, self._labels(labels), *self._views, *self._statistics, *drawn)
+        if not np.isfinite(loss):
+            raise RoleError(
+                f"the loss is {float(loss)}", expected="a finite number",
+                hint="lower the learning rate, or set clip_norm",
+            )  # fmt: skip
+        self._keep(found)
+        self._move()
+        return loss
+
+    def _keep(self, found: Any) -> None:
+        """Add gradients to those kept, and take the statistics over."""
+        count = len(self._views)
+        for parameter, grad in zip(self._trainable.parameters, found[:count], strict=True):
+            self._kept[parameter.start : parameter.start + parameter.size] += np.asarray(grad).reshape(-1)
+        if len(found) > count:
+            self._statistics = [np.array(s) for s in found[count:]]
+
+    def _move(self) -> None:
+        if self.config.proximal:
+            self._kept += np.float32(self.config.proximal) * (self._arena - self._loaded)
+        self._optimizer.step(self._arena, self._kept)
+        self._kept[:] = 0
+
+    def _predict(self, ctx: bb.Context, batch: bb.Tensor) -> bb.Tensor:
+        run, _ = self._plan(ctx, "predict")
+        return np.asarray(run(batch, *self._views, *self._statistics)[0])
+
+    def _output_shape(self, ctx: bb.Context, batch: bb.Tensor) -> tuple[int, ...]:
+        return tuple(self._predict(ctx, batch).shape)
+
+    def _plan(self, ctx: bb.Context, name: str) -> tuple[Callable[..., tuple[Any, ...]], list[Any]]:
+        """A graph that is bound to the Backend, and the masks that it wants."""
+        found = self._plans.get(name)
+        if found is None:
+            graph, masks = self._derived(name)
+            found = self._plans[name] = (ctx.dependency("compute").graph(graph, self._trainable.opset), masks)
+        return found
+
+    def _derived(self, name: str) -> tuple[Any, list[Any]]:
+        if name == "predict":
+            return self._trainable.predicts(), []
+        if name == "loss":
+            return loss_alone(self._trainable, self.config.loss), []
+        return self._trainable.learns(self.config.loss) if name == "train" else self._trainable.flows_back()
+
+    def _drawn(self, ctx: bb.Context, masks: list[Any], batch: bb.Tensor) -> list[F32]:
+        return [ctx.rng.random(_shape(m, len(batch)), np.float32) for m in masks]
+
+    def _labels(self, labels: bb.Tensor) -> bb.Tensor:
+        return labels.astype(np.int64 if self.config.loss == "cross_entropy" else np.float32, copy=False)
+
+    def _batches(self, ctx: bb.Context, data: bb.roles.DataSource) -> Iterator[tuple[bb.Tensor, bb.Tensor]]:
+        whole = data.epoch_arrays(ctx)
+        if whole is None:
+            yield from data.epoch(ctx)
+            return
+        batch, labels, size = whole
+        for start in range(0, len(batch), size):
+            yield batch[start : start + size], labels[start : start + size]
+
+    def _like_params(self, vector: bb.Tensor) -> bb.Tensor:
+        if vector.shape != self._arena.shape or vector.dtype != np.float32:
+            raise RoleError(
+                f"the parameters are a {vector.dtype} of shape {vector.shape}",
+                expected=f"float32 of shape {self._arena.shape}, layout {self._trainable.layout}",
+            )
+        return vector
+
+
+def _read(graph: bytes, path: str) -> Any:
+    import onnx
+
+    try:
+        return onnx.load(path) if path else onnx.ModelProto.FromString(graph)
+    except Exception as error:  # onnx and protobuf raise classes of their own
+        what = f"the file {path}" if path else f"{len(graph)} bytes"
+        raise ValueError(f"{what} cannot be read as an ONNX model: {error}") from error
+
+
+def _options(config: Any) -> Options:
+    return Options(
+        config.optimizer, config.learning_rate, config.momentum, config.second, config.decay, config.epsilon,
+        config.weight_decay, config.clip_norm, config.schedule, config.schedule_steps,
+    )  # fmt: skip
+
+
+def _shape(mask: Any, rows: int) -> tuple[int, ...]:
+    """The shape of a mask for a batch of so many rows: its first length is theirs."""
+    dims = (rows, *mask.dims[1:])
+    if not all(isinstance(d, int) for d in dims):
+        raise RoleError(f"a Dropout has the shape {mask.dims}", expected="lengths that are known but for the batch's")
+    return dims
+
+
+def loss_alone(trainable: Any, loss: str) -> Any:
+    """The graph of a loss by itself: prediction and labels in, the loss and its gradient by the prediction out."""
+    from onnx import helper, shape_inference
+
+    from bb_plugins.training.gradients import gradients
+    from bb_plugins.training.losses import LABELS, LOSS, with_loss
+
+    graph = trainable.graph
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", trainable.opset)])
+    info = shape_inference.infer_shapes(model, data_prop=True).graph.output[0]
+    alone = helper.make_graph([], "loss", [info], [info])
+    whole = with_loss(alone, trainable.opset, loss)
+    derived = gradients(whole, LOSS, [info.name], trainable.opset)
+    assert [i.name for i in derived.input] == [info.name, LABELS]
+    return derived
+
+
+def first_parameters(trainable: Any, initial: str, seed: int) -> F32:
+    """Return the parameters to begin with. Drawn ones depend on seed, layout and order alone.
+
+    Source: He et al. (2015); Glorot and Bengio (2010).
+    """
+    given: F32 = trainable.first()
+    if initial == "as_given":
+        return given
+    random = np.random.Generator(np.random.Philox(seed))
+    drawn = np.zeros_like(given)
+    for p in trainable.parameters:
+        if len(p.shape) < 2:
+            continue  # biases and scales keep what they begin with
+        receptive = int(np.prod(p.shape[2:])) if len(p.shape) > 2 else 1
+        fan_in, fan_out = (p.shape[1] * receptive, p.shape[0] * receptive) if len(p.shape) > 2 else p.shape
+        if initial == "he_normal":
+            values = random.normal(0, np.sqrt(2 / fan_in), p.size)
+        else:
+            bound = np.sqrt(6 / (fan_in + fan_out)) if initial == "glorot_uniform" else 1 / np.sqrt(fan_in)
+            values = random.uniform(-bound, bound, p.size)
+        drawn[p.start : p.start + p.size] = values
+    for p in trainable.parameters:
+        if len(p.shape) < 2:
+            drawn[p.start : p.start + p.size] = given[p.start : p.start + p.size]
+    return drawn
