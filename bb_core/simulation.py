@@ -11,43 +11,17 @@ from typing import Any
 import numpy as np
 import onnx
 
-from bb_core import keys
-from bb_core import types as t
-from bb_core.compiler.driver import Compiler
-from bb_core.configs import is_portable
 from bb_core.dsl.module import Module
-from bb_core.engine.program import FunctionProgram, load_program
-from bb_core.errors import RunFailed, UsageError, did_you_mean
+from bb_core.errors import RunFailed, UsageError
 from bb_core.ids import PeerId
 from bb_core.node.config import NodeConfig
-from bb_core.node.installing import install
 from bb_core.node.node import Node
-from bb_core.registry import Use, use
-from bb_core.roles.contract import Role
 from bb_core.steps import AppEvent, OpFailed, QuorumMissed, Step
 from bb_core.testing.loopback import Loopback, Network
-from bb_core.values import TRIGGER, Record
+from bb_core.testing.population import Binding, Each, Population, each
+from bb_core.values import Record
 
-
-@dataclass(frozen=True, slots=True)
-class Each:
-    """A Concrete whose configuration differs from peer to peer."""
-
-    concrete: type[Role] | str
-    config_of: Callable[[int], Any]
-
-
-def each(concrete: type[Role] | str, config_of: Callable[[int], Any]) -> Each:
-    """Bind a Concrete with a configuration of its own on each peer of a class.
-
-    Args:
-        concrete: The class, or its stable name.
-        config_of: Given the peer's number in its class, from 0, returns its configuration.
-    """
-    return Each(concrete, config_of)
-
-
-Binding = type[Role] | str | Use | Each
+__all__ = ["Binding", "Each", "Round", "RunResult", "each", "run"]
 
 
 @dataclass(slots=True)
@@ -147,20 +121,20 @@ def run(
     """
     if rounds < 1:
         raise UsageError(f"rounds is {rounds}", expected="at least 1")
-    compiler = Compiler().bind({path: _named(b) for path, b in bindings.items()})
-    artefact = compiler.compile(module)
-    program = load_program(artefact)
-    own = program.functions[module.name]
-    _check_peers(peers, {f.peer_class for f in program.functions.values()})
-    given = _inputs(own, inputs)
-    options = _with_seed(options or NodeConfig(), seed)
-    nodes = _bring_up(artefact, list(program.functions.values()), bindings, peers, options)
+    population = Population(module, bindings, peers)
+    given = population.inputs(inputs)
+    options = replace(options or NodeConfig(), seed=seed)
+    nodes = [population.install(peer, options) for peer in population.peers]
+    own = nodes[0]
+    for peer, member in population.peers.items():
+        if peer != own.peer_id:
+            own.add_peer(peer, peer_class=member.peer_class)
     loopback = Loopback(nodes, network, seed)
-    result = RunResult(nodes={n.peer_id: n for n in nodes}, artefact=artefact)
+    result = RunResult(nodes={n.peer_id: n for n in nodes}, artefact=population.artefact)
     clock = options.profile or _no_clock
     for number in range(1, rounds + 1):
         began = clock()
-        loopback.invoke(nodes[0].peer_id, own.name, given)
+        loopback.invoke(own.peer_id, population.target, given)
         loopback.run_until_quiet()
         result.rounds_ns += clock() - began
         outputs = _collect(result, loopback, number)
@@ -177,65 +151,6 @@ def run(
 
 def _no_clock() -> int:
     return 0
-
-
-def _named(binding: Binding) -> type[Role] | str | Use:
-    """What stands in the artefact: the Concrete, and its configuration if it is one for all and holds no arrays."""
-    if isinstance(binding, Each) or (isinstance(binding, Use) and not is_portable(binding.config)):
-        return use(binding.concrete)
-    return binding
-
-
-def _check_peers(peers: Mapping[str, int], classes: set[str]) -> None:
-    wanted = classes - {keys.OWN_CLASS}
-    for name, count in peers.items():
-        if name not in wanted:
-            raise UsageError(f"the program has no class of peers {name!r}", hint=did_you_mean(name, wanted))
-        if count < 1:
-            raise UsageError(f"the class {name!r} has {count} peers", expected="at least 1")
-    for name in sorted(wanted - set(peers)):
-        raise UsageError(f"how many peers are of the class {name!r}?", hint=f"run(..., peers={{{name!r}: 20}})")
-
-
-def _inputs(own: FunctionProgram, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    if given is not None:
-        return given
-    if len(own.input_types) == 1:
-        name, type_ = next(iter(own.input_types.items()))
-        if type_ in (t.TRIGGER, t.ANY):
-            return {name: TRIGGER}
-    listed = ", ".join(f"{n}: {x}" for n, x in own.input_types.items()) or "none"
-    raise UsageError(f"{own.name} needs values for its inputs", expected=listed, hint="run(..., inputs={...})")
-
-
-def _with_seed(options: NodeConfig, seed: int) -> NodeConfig:
-    return replace(options, seed=seed)
-
-
-def _bring_up(
-    artefact: onnx.ModelProto,
-    functions: list[FunctionProgram],
-    bindings: Mapping[str, Binding],
-    peers: Mapping[str, int],
-    options: NodeConfig,
-) -> list[Node]:
-    nodes: list[Node] = []
-    classes: dict[PeerId, str] = {}
-    for function in sorted(functions, key=lambda f: f.peer_class):
-        for index in range(peers.get(function.peer_class, 1)):
-            peer = PeerId.from_int(len(nodes))
-            config = {p: c for p, b in bindings.items() if (c := _config(b, index)) is not None}
-            nodes.append(install(peer, [], artefact, [function.name], config, options))
-            classes[peer] = function.peer_class
-    for peer, name in classes.items():
-        nodes[0].add_peer(peer, peer_class=name) if peer != nodes[0].peer_id else None
-    return nodes
-
-
-def _config(binding: Binding, index: int) -> Any:
-    if isinstance(binding, Each):
-        return binding.config_of(index)
-    return binding.config if isinstance(binding, Use) else None
 
 
 def _collect(result: RunResult, loopback: Loopback, number: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from bb_core.errors import LoadError, UnknownConcrete, UsageError, did_you_mean
 from bb_core.ids import PeerId
 from bb_core.ir.proto import metadata
 from bb_core.registry import Use, use
+from bb_core.testing.population import Each
 
 if TYPE_CHECKING:
     from bb_core.node import Node
@@ -115,7 +116,15 @@ def _installed(model: onnx.ModelProto, header: Header) -> Node:
 
 def compiler_for(loaded: Loaded, bind: Iterable[str], options: Iterable[str]) -> Compiler:
     """Make a compiler with the bindings of the file, overridden by `slot=Concrete` and `slot.option=value`."""
-    bindings: dict[str, Use] = {k: v if isinstance(v, Use) else use(v) for k, v in loaded.bindings.items()}
+    bindings = bindings_for(loaded, bind, options)
+    return Compiler().bind({k: use(v.concrete) if isinstance(v, Each) else v for k, v in bindings.items()})
+
+
+def bindings_for(loaded: Loaded, bind: Iterable[str], options: Iterable[str]) -> dict[str, Use | Each]:
+    """Return the bindings of the file, overridden by `slot=Concrete` and `slot.option=value`."""
+    bindings: dict[str, Use | Each] = {
+        k: v if isinstance(v, Use | Each) else use(v) for k, v in loaded.bindings.items()
+    }
     for text in bind:
         slot, equals, concrete = text.partition("=")
         if not equals or not concrete:
@@ -129,9 +138,11 @@ def compiler_for(loaded: Loaded, bind: Iterable[str], options: Iterable[str]) ->
         if slot not in bindings:
             raise UsageError(f"--set {text}: the slot {slot!r} is not bound", hint=did_you_mean(slot, bindings))
         old = bindings[slot]
+        if isinstance(old, Each):
+            raise UsageError(f"--set {text}: the file configures {slot!r} peer by peer", hint="change it in the file")
         config = old.config if isinstance(old.config, dict) or old.config is None else vars(old.config)
         bindings[slot] = Use(old.concrete, {**(config or {}), option: _value(value)})
-    return Compiler().bind(bindings)
+    return bindings
 
 
 def _value(text: str) -> Any:

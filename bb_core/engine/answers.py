@@ -68,6 +68,10 @@ class Promised:
         frame.on_network += self.network
         self._laters.parked(self)
 
+    def forget(self) -> None:
+        """Let go of what the op has handed over: it mostly refers to the promise, and would live as long as that."""
+        self.on_deadline = self.missing = self.on_cancel = self.before = None
+
     def complete(self, *outputs: Any) -> None:
         """Give the op's outputs, in the order of its declaration."""
         if self.is_open:

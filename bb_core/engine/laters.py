@@ -136,6 +136,7 @@ class Laters:
         else:
             engine.failed(frame, op, frame.handlers[op], error)
             engine.dispatcher.abandon(frame, op, promised.network)
+        promised.forget()
 
     def deadline(self, promised: Promised) -> None:
         """Do what a Later's deadline asks for."""
@@ -166,6 +167,7 @@ class Laters:
         if promised.timer is not None:
             self._engine.timers.cancel(promised.timer)
         self._tell(promised)
+        promised.forget()
 
     def _tell(self, promised: Promised) -> None:
         """Tell whoever works on an answer that nobody waits for it any more."""

@@ -61,6 +61,7 @@ class Timers:
         if not timer.is_set:
             return
         timer.is_set = False
+        timer.key = None  # it stands in the heap a little longer, and must not keep alive whom it was for
         self._cancelled += 1
         if self._cancelled > _FEW and self._cancelled > len(self.heap) // 2:
             self.heap = [entry for entry in self.heap if entry[2].is_set]

@@ -256,6 +256,7 @@ class Aggregator(Role):
 
     def _close(self, ctx: Context, open_round: _Round) -> None:
         self._closed = [open_round.gathered[source] for source in sorted(open_round.gathered)]
+        open_round.gathered = {}  # what waits for the round may outlive it, and the updates are large
         self._round = None
         ctx.close(tuple(open_round.requests))
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from bb_core.testing.clock import FakeClock
     from bb_core.testing.context import FakeContext, FakeLater
     from bb_core.testing.kit import CheckResult, check_concrete, checks_of, parametrize_checks
-    from bb_core.testing.loopback import Loopback, Network, Seen
+    from bb_core.testing.loopback import Loopback, Network, Seen, Surroundings
+    from bb_core.testing.population import Binding, Each, Member, Population
     from bb_core.testing.traits import (
         AggregatorTraits,
         BackendTraits,
@@ -35,19 +36,24 @@ if TYPE_CHECKING:
 _LAZY = {
     "AggregatorTraits": "traits",
     "BackendTraits": "traits",
+    "Binding": "population",
     "CheckResult": "kit",
     "CodecTraits": "traits",
     "DataSourceTraits": "traits",
+    "Each": "population",
     "FakeClock": "clock",
     "FakeContext": "context",
     "FakeLater": "context",
     "IndexTraits": "traits",
     "Loopback": "loopback",
+    "Member": "population",
     "ModelTraits": "traits",
     "Network": "loopback",
     "PeerSelectorTraits": "traits",
+    "Population": "population",
     "ProtocolTraits": "traits",
     "Seen": "loopback",
+    "Surroundings": "loopback",
     "Traits": "traits",
     "bring_up": "bringing_up",
     "check_concrete": "kit",
@@ -73,19 +79,24 @@ def __dir__() -> list[str]:
 __all__ = [
     "AggregatorTraits",
     "BackendTraits",
+    "Binding",
     "CheckResult",
     "CodecTraits",
     "DataSourceTraits",
+    "Each",
     "FakeClock",
     "FakeContext",
     "FakeLater",
     "IndexTraits",
     "Loopback",
+    "Member",
     "ModelTraits",
     "Network",
     "PeerSelectorTraits",
+    "Population",
     "ProtocolTraits",
     "Seen",
+    "Surroundings",
     "Traits",
     "bring_up",
     "check_concrete",

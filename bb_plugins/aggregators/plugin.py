@@ -13,6 +13,7 @@ _CONCRETES: Final = {
     "Krum": "krum",
     "MultiKrum": "krum",
     "TrimmedMean": "trimming",
+    "GossipMean": "gossip_mean",
 }
 """Class -> the module that has it."""
 

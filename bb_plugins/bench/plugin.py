@@ -15,6 +15,7 @@ _SUITES = {
     "nodes": "bb_plugins.bench.suites.nodes",
     "ops": "bb_plugins.bench.suites.ops",
     "round": "bb_plugins.bench.suites.federated_round",
+    "simulate": "bb_plugins.bench.suites.simulating",
     "train": "bb_plugins.bench.suites.training",
 }
 

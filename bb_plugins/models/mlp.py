@@ -21,7 +21,8 @@ class Plan(NamedTuple):
     """All that a training kernel reads and writes, in arrays that stay where they are.
 
     Shape:
-        sizes (L+1,) i64 · params, grads, velocity (d,) f32 · acts, deltas (rows * sum(sizes[1:]),) f32, with room for
+        sizes (L+1,) i64 · params, grads (d,) f32 · velocity (d,) f32, or empty without
+        momentum · acts, deltas (rows * sum(sizes[1:]),) f32, with room for
         `rows` examples · rate (2,) f32: learning rate and momentum
     """
 
@@ -78,7 +79,7 @@ class MLP(bb.roles.Model):
         super().__init__(config)
         self._plan = plan_of(config, rows=0)
         self._loaded: bb.Tensor = self._plan.params.copy()
-        self._kept = np.zeros_like(self._plan.params)
+        self._kept: F32 | None = None  # gradients of Backward, from the first one on
         self._input: F32 | None = None
         self._primitives: dict[str, Callable[..., Any]] = {}
 
@@ -114,7 +115,7 @@ class MLP(bb.roles.Model):
             "params": plan.params.copy(),
             "velocity": plan.velocity.copy(),
             "loaded": self._loaded,
-            "kept": self._kept.copy(),
+            "kept": None if self._kept is None else self._kept.copy(),
             "input": self._input,
             "activations": None if self._input is None else plan.acts.copy(),
             "rows": plan.rows,
@@ -124,9 +125,10 @@ class MLP(bb.roles.Model):
         """Take them over; refuse parameters of another layout."""
         self._plan = with_room(self._plan, state["rows"])
         np.copyto(self._plan.params, self._like_params(state["params"]))
-        np.copyto(self._plan.velocity, self._like_params(state["velocity"]))
+        if self.config.momentum:
+            np.copyto(self._plan.velocity, self._like_params(state["velocity"]))
         self._loaded, self._input = self._like_params(state["loaded"]), state["input"]
-        np.copyto(self._kept, self._like_params(state["kept"]))
+        self._kept = None if state["kept"] is None else self._like_params(state["kept"]).copy()
         if state["activations"] is not None:
             np.copyto(self._plan.acts, state["activations"])
 
@@ -152,31 +154,33 @@ class MLP(bb.roles.Model):
         """Add the parameters' gradients of the last Forward to those kept, given the gradient by its prediction."""
         if self._input is None or grad.shape != (len(self._input), self.config.layers[-1]):
             raise RoleError("Backward has no Forward of its shape before it", expected="the gradient of its prediction")
-        plan, rows = self._plan, len(self._input)
+        plan, rows = with_grads(self._plan), len(self._input)
         _last(plan.deltas, plan.sizes, rows)[:] = grad
         backward = self._primitive(ctx, "mlp_backward")
         backward(plan.params, plan.sizes, self._input, plan.acts, plan.deltas, plan.grads)
+        self._kept = self._gathered()
         self._kept += plan.grads
 
     def zero_grad(self, ctx: bb.Context) -> None:
         """Set the kept gradients to zero."""
-        self._kept[:] = 0
+        self._kept = None
 
     def grads(self, ctx: bb.Context) -> bb.Tensor:
         """Return a copy of the kept gradients."""
-        return self._kept.copy()
+        return self._gathered().copy()
 
     def step(self, ctx: bb.Context) -> None:
         """Run SGD once on the kept gradients, then set them to zero."""
         plan = self._plan
-        self._primitive(ctx, "sgd")(plan.params, self._kept, plan.velocity, plan.rate[0], plan.rate[1])
-        self._kept[:] = 0
+        self._primitive(ctx, "sgd")(plan.params, self._gathered(), plan.velocity, plan.rate[0], plan.rate[1])
+        self._kept = None
 
     # --- whole batches, whole data sources ----------------------------------------------------------------------------
 
     def train_step(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> tuple[bb.Tensor, bb.Record]:
         """Train on one batch."""
         x = self._ready(batch)
+        self._plan = with_grads(self._plan)
         total = self._primitive(ctx, "mlp_train")(self._plan, x, self._classes(labels, len(x)), len(x))
         return _scalar(total / len(x)), bb.Record(num_samples=len(x))
 
@@ -185,6 +189,7 @@ class MLP(bb.roles.Model):
     ) -> tuple[bb.Tensor, bb.Record]:
         """Train `epochs` times on all of a DataSource; `loss` is the last pass's mean."""
         train = self._primitive(ctx, "mlp_train")
+        self._plan = with_grads(self._plan)
         total, count = 0.0, 0
         for _ in range(epochs):
             total, count = 0.0, 0
@@ -196,6 +201,8 @@ class MLP(bb.roles.Model):
                 count += len(x)
         if count == 0:
             raise RoleError("the DataSource gave no examples", expected="at least one batch", hint="check its indices")
+        # A client that trains once in ten rounds must not hold what it needs only meanwhile: as much as its parameters.
+        self._plan, self._input = without_scratch(self._plan), None
         return _scalar(total / count), bb.Record(num_samples=count)
 
     def evaluate(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> bb.Record:
@@ -219,6 +226,10 @@ class MLP(bb.roles.Model):
         export_mlp(self.config.layers, self._plan.params, path)
 
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _gathered(self) -> F32:
+        """The gradients of Backward since the last Step; none is zeros."""
+        return np.zeros_like(self._plan.params) if self._kept is None else self._kept
 
     def _forward(self, ctx: bb.Context, x: F32) -> F32:
         plan = self._plan
@@ -272,7 +283,8 @@ def plan_of(config: MLP.Config, rows: int) -> Plan:
     params = _first_params(config)
     rate = np.asarray([config.learning_rate, config.momentum], np.float32)
     empty = np.empty(0, np.float32)
-    plan = Plan(0, sizes, params, np.zeros_like(params), np.zeros_like(params), empty, empty, rate)
+    velocity = np.zeros_like(params) if config.momentum else empty  # plain SGD has none
+    plan = Plan(0, sizes, params, empty, velocity, empty, empty, rate)
     return with_room(plan, rows)
 
 
@@ -280,8 +292,20 @@ def with_room(plan: Plan, rows: int) -> Plan:
     """Return a plan whose activations have room for so many rows: the same one when they have."""
     if rows <= plan.rows:
         return plan
+    plan = with_grads(plan)
     wanted = rows * int(plan.sizes[1:].sum())
     return plan._replace(rows=rows, acts=np.empty(wanted, np.float32), deltas=np.empty(wanted, np.float32))
+
+
+def with_grads(plan: Plan) -> Plan:
+    """Return a plan that has room for the gradients: the same one when it has."""
+    return plan if len(plan.grads) else plan._replace(grads=np.empty_like(plan.params))
+
+
+def without_scratch(plan: Plan) -> Plan:
+    """Return a plan of what lasts: parameters and velocity."""
+    empty = np.empty(0, np.float32)
+    return plan._replace(rows=0, grads=empty, acts=empty, deltas=empty)
 
 
 def _first_params(config: MLP.Config) -> F32:

@@ -232,7 +232,7 @@ class AskingSurely(Asking):
 @pytest.mark.filterwarnings("ignore::bb_core.errors.ProtocolWarning")
 def test_every_op_of_the_wire_is_recorded_and_dispatched(monkeypatch: pytest.MonkeyPatch) -> None:
     spy = Spy()
-    monkeypatch.setattr("bb_core.simulation.install", lambda *a: (node := bb.install(*a), node.observe(spy))[0])
+    monkeypatch.setattr("bb_core.testing.population.install", lambda *a: (node := bb.install(*a), node.observe(spy))[0])
     given = bb.run(AskingSurely(), bindings=ASKING, peers={"client": 3}, inputs={"x": np.ones(2, np.float32)})
     assert given.metrics[0]["all"].tolist() == [[-1.0, -1.0]] * 3
     told = {n.op_type for f in given.artefact.functions for n in f.node if n.domain == keys.WIRE}

@@ -25,6 +25,7 @@ STRANGERS = {("compiler", "engine"), ("engine", "compiler")}
 
 PUBLIC = {
     "bb_core",  # the names in its __all__
+    "bb_core.commands.loading",  # for commands that take `app.py:Module`
     "bb_core.errors",
     "bb_core.hooks",
     "bb_core.ids",

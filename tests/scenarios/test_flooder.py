@@ -48,7 +48,7 @@ class Flooded(Loopback):
 
     def _poll_due(self) -> None:
         self._flood()
-        self._mark(peer(0))
+        self.wake(peer(0))
         super()._poll_due()
 
 
