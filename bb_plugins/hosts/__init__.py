@@ -1,0 +1,1 @@
+"""What gives Nodes bytes and the time, and does what their Steps say."""
