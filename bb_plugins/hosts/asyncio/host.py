@@ -125,6 +125,7 @@ class AsyncioHost:
         self._runs: dict[ExecId, _Run] = {}
         self._is_due = False
         self._is_open = False
+        self._has_received = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: int | None = None
         self._pool: ThreadPoolExecutor | None = None
@@ -307,6 +308,7 @@ class AsyncioHost:
 
     def _receive(self, frame: memoryview | bytes, peer: bb.PeerId, dialed: bytes) -> None:
         self.node.receive(frame, self.now(), source=peer, observed=dialed or None)
+        self._has_received = True
         self._due()
 
     def _sent(self, step_id: int, ok: bool, address: bytes = b"") -> None:
@@ -340,8 +342,9 @@ class AsyncioHost:
                 sends.append(step)
             else:
                 others.append(step)
-        if self._journal is not None and result.steps:
-            self._journal.sync()  # before anybody sees anything of it
+        if self._journal is not None and (result.steps or self._has_received):
+            self._journal.sync()  # before anybody sees anything of it, and before a peer relies on it
+            self._has_received = False
         if sends:
             self.links.send(sends)
         for step in others:

@@ -16,14 +16,14 @@ import fcntl
 import os
 import re
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import bb_core as bb
 from bb_core.errors import BBError, StateInUse
 
 _NAME: Final = re.compile(r"node-(\d{12})\.bblog")
-_BUFFER: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class Journal:
         for left in folder.glob("*.new"):
             left.unlink()
         self._number = max((number for number, _ in self._journals()), default=0)
-        self._file: BinaryIO | None = None
-        self._is_dirty = False
+        self._file: FileIO | None = None
+        self._pending: list[bytes] = []
 
     def kept(self) -> Kept | None:
         """Return the newest journal; None when the Node has never been here."""
@@ -77,15 +77,15 @@ class Journal:
         Raises:
             SnapshotError, SnapshotUnsupported: a snapshot cannot be taken; the old journal goes on.
         """
-        before, old_size = self._file, self.size
+        before, old_size, pending = self._file, self.size, self._pending
         number = self._number + 1
         path = self.folder / f"node-{number:012}.bblog"
-        fresh = path.with_suffix(".new").open("wb", buffering=_BUFFER)
-        self._file, self.size = fresh, 0
+        fresh = FileIO(path.with_suffix(".new"), "wb")
+        self._file, self.size, self._pending = fresh, 0, []
         try:
             node.record(self.write)
         except BBError:
-            self._file, self.size = before, old_size
+            self._file, self.size, self._pending = before, old_size, pending
             fresh.close()
             path.with_suffix(".new").unlink()
             raise
@@ -101,22 +101,21 @@ class Journal:
 
     def write(self, data: bytes) -> None:
         """Add to the journal; it is safe after `sync`."""
-        assert self._file is not None
-        self._file.write(data)
+        self._pending.append(data)
         self.size += len(data)
-        self._is_dirty = True
 
     def sync(self) -> None:
         """Bring what was written to disk, all of it at once."""
-        if self._is_dirty and self._file is not None:
-            self._file.flush()
+        if self._pending and self._file is not None:
+            left = memoryview(b"".join(self._pending))
+            self._pending.clear()
+            while left:
+                left = left[self._file.write(left) :]
             os.fdatasync(self._file.fileno())
-            self._is_dirty = False
 
     def close(self) -> None:
-        """Let go of the directory."""
+        """Let go of the directory; what is not on disk is lost, as nobody has seen anything of it."""
         if self._file is not None:
-            self.sync()
             self._file.close()
             self._file = None
         self._lock.close()
