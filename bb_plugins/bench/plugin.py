@@ -16,6 +16,7 @@ _SUITES = {
     "ops": "bb_plugins.bench.suites.ops",
     "round": "bb_plugins.bench.suites.federated_round",
     "train": "bb_plugins.bench.suites.training",
+    "transport": "bb_plugins.bench.suites.transport",
 }
 
 

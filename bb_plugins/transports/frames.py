@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
@@ -26,9 +28,14 @@ from bb_plugins.transports.interface import Station
 HANDSHAKE_SECONDS: Final = 10.0
 """How long a connection may take to say who it is (nginx: `client_header_timeout` 60; ours is one frame)."""
 _CHUNK: Final = 64 * 1024
+_GROWN: Final = 256 * 1024
+"""Bytes that are read at once, at first, and of a peer that has filled that (asyncio reads 256 KiB at the most)."""
 _HEAD: Final = 4
+_LENGTH: Final = struct.Struct(">I").unpack_from
 _JOINED: Final = 32 * 1024
 """Frames up to this are joined before they are written: a copy is cheaper than a system call."""
+_PIECE: Final = 256 * 1024
+"""Of a large frame, so much is written at once: what the kernel does not take is copied by asyncio."""
 _ALIGNED: Final = 64
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 40_000}
 """A peer that is gone is missed after 40 seconds (the last in milliseconds)."""
@@ -62,6 +69,7 @@ class FrameLink(asyncio.BufferedProtocol):
         self._verify = verify
         self._verified: bb.PeerId | None = None
         self._is_open = False
+        self._is_closing = False
         self._error: BBError | None = None
         self._transport: asyncio.Transport | None = None
         self._most = LARGEST  # until the handshake is over
@@ -70,14 +78,13 @@ class FrameLink(asyncio.BufferedProtocol):
         self._filled = 0
         self._large: memoryview | None = None
         self._large_at = 0
+        self._backlog: deque[bytes | memoryview] = deque()
         self._deadline: asyncio.TimerHandle | None = None
 
     # --- a Link -------------------------------------------------------------------------------------------------------
 
     def send(self, frames: Sequence[bytes]) -> None:
         """Write frames; the small ones in one piece, and the large ones without a copy."""
-        assert self._transport is not None
-        write = self._transport.write
         pieces: list[bytes] = []
         for frame in frames:
             size = len(frame)
@@ -85,15 +92,25 @@ class FrameLink(asyncio.BufferedProtocol):
             if size <= _JOINED:
                 pieces.append(frame)
                 continue
-            write(b"".join(pieces))
+            self._write(b"".join(pieces))
             pieces.clear()
-            write(memoryview(frame))
+            view = memoryview(frame)
+            for at in range(0, size, _PIECE):
+                self._write(view[at : at + _PIECE])
         if pieces:
-            write(b"".join(pieces))
+            self._write(b"".join(pieces))
+
+    def _write(self, piece: bytes | memoryview) -> None:
+        """Write, or keep what the transport would only copy: it takes no more now."""
+        if self.is_free and self._transport is not None:
+            self._transport.write(piece)
+        else:
+            self._backlog.append(piece)
 
     def close(self) -> None:
         """End the connection when all is written."""
-        if self._transport is not None:
+        self._is_closing = True
+        if self._transport is not None and not self._backlog:
             self._transport.close()
 
     def abort(self) -> None:
@@ -123,7 +140,9 @@ class FrameLink(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Say where the next bytes go."""
-        return self._view[self._filled :] if self._large is None else self._large[self._large_at :]
+        if self._large is not None:
+            return self._large[self._large_at :]
+        return self._view[self._filled :] if self._filled else self._view
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take in bytes that have come."""
@@ -136,7 +155,7 @@ class FrameLink(asyncio.BufferedProtocol):
         self._large_at += nbytes
         if self._large_at == len(large):
             self._large = None
-            self._station.received(self, large)
+            self._station.received(self, [large])
 
     def pause_writing(self) -> None:
         """The kernel does not take all."""
@@ -145,7 +164,11 @@ class FrameLink(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """It has now."""
         self.is_free = True
-        if self._is_open:
+        while self._backlog and self.is_free and self._transport is not None:
+            self._transport.write(self._backlog.popleft())
+        if self._is_closing:
+            self.close()
+        if self._is_open and self.is_free:
             self._station.drained(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -162,28 +185,39 @@ class FrameLink(asyncio.BufferedProtocol):
 
     def _split(self) -> None:
         """Give the whole frames of the chunk to the host, and move what is left to its beginning."""
-        chunk, at, filled, received = self._chunk, 0, self._filled, self._station.received
+        view, at, filled = self._view, 0, self._filled
+        frames: list[memoryview | bytes] = []
         while filled - at >= _HEAD:
-            size = int.from_bytes(chunk[at : at + _HEAD], "big")
+            (size,) = _LENGTH(view, at)
             if size > self._most:
                 self._refuse(size)
-                return
+                break
             start = at + _HEAD
-            if size > filled - start:
+            end = start + size
+            if end > filled:
                 if size > _CHUNK - _HEAD:
                     self._begin_large(size, start)
-                    return
+                    at = filled
                 break
-            at = start + size
+            at = end
             if self._is_open:
-                received(self, bytes(self._view[start:at]))
-            elif not self._greet(bytes(self._view[start:at])):
-                return
-        if at:
-            left = filled - at
-            if left:
-                chunk[:left] = chunk[at:filled]
-            self._filled = left
+                frames.append(bytes(view[start:end]))
+            elif not self._greet(bytes(view[start:end])):
+                break
+        self._keep_from(at)
+        if frames:
+            self._station.received(self, frames)
+
+    def _keep_from(self, at: int) -> None:
+        """Move what is left of the chunk to its beginning; make it larger when small frames have filled it."""
+        chunk, left = self._chunk, self._filled - at
+        if self._filled == _CHUNK == len(chunk) and self._large is None:
+            self._chunk = bytearray(_GROWN)
+            self._chunk[:left] = chunk[at:]
+            self._view = memoryview(self._chunk)
+        elif left and at:
+            chunk[:left] = chunk[at : self._filled]
+        self._filled = left
 
     def _begin_large(self, size: int, start: int) -> None:
         """Give a large frame a buffer of its own, at an address where tensors can be read in place."""
@@ -192,7 +226,7 @@ class FrameLink(asyncio.BufferedProtocol):
         large = raw.data[skip : skip + size]
         have = self._filled - start
         large[:have] = self._view[start : self._filled]
-        self._filled, self._large, self._large_at = 0, large, have
+        self._large, self._large_at = large, have
 
     def _greet(self, raw: bytes) -> bool:
         """Take in the other side's handshake; returns whether it is welcome."""
@@ -220,7 +254,6 @@ class FrameLink(asyncio.BufferedProtocol):
             self._fail(
                 HandshakeRefused(f"a connection began with {bytes(self._chunk[:16])!r}", expected="that of a Node")
             )
-        self._filled = 0
         self.abort()
 
     def _too_late(self) -> None:

@@ -64,8 +64,8 @@ class Station(Protocol):
     def opened(self, link: Link) -> None:
         """A handshake is over."""
 
-    def received(self, link: Link, frame: memoryview | bytes) -> None:
-        """A frame has come; nobody changes the buffer afterwards."""
+    def received(self, link: Link, frames: Sequence[memoryview | bytes]) -> None:
+        """Frames have come, in this order; nobody changes their memory afterwards."""
 
     def drained(self, link: Link) -> None:
         """The link is free again."""

@@ -91,8 +91,7 @@ class MemoryLink:
     def _arrive(self, frames: list[bytes]) -> None:
         other = self.other
         if other._is_open:
-            for frame in frames:
-                other._station.received(other, frame)
+            other._station.received(other, frames)
         self._under_way -= sum(map(len, frames))
         if not self.is_free and self._is_open and self._under_way <= _HIGH:
             self.is_free = True

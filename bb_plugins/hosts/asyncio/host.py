@@ -306,8 +306,10 @@ class AsyncioHost:
 
     # --- the Node's inputs --------------------------------------------------------------------------------------------
 
-    def _receive(self, frame: memoryview | bytes, peer: bb.PeerId, dialed: bytes) -> None:
-        self.node.receive(frame, self.now(), source=peer, observed=dialed or None)
+    def _receive(self, frames: Sequence[memoryview | bytes], peer: bb.PeerId, dialed: bytes) -> None:
+        now, observed = self.now(), dialed or None
+        for frame in frames:
+            self.node.receive(frame, now, source=peer, observed=observed)
         self._has_received = True
         self._due()
 

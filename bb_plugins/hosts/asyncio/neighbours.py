@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_BATCH: Final = 64 * 1024
+_BATCH: Final = 256 * 1024
 """Bytes that are given to a link at once; one frame may be longer."""
 _LINKS: Final = 4
 """Links that one peer may have: two that were made at the same moment, and what a restart has left."""
@@ -56,6 +56,8 @@ class Neighbour:
         """Whether to stay connected although nothing waits."""
         self.links: list[Link] = []
         self._board = board
+        self._most_bytes, self._most_frames = board.config.queue_bytes, board.config.queue_frames
+        self._has_pumped = False
         self._itself = bb.Address.parse(f"/p2p/{peer}").to_bytes()
         """What the Node is told of a link that the peer has made: none of the addresses that it knows."""
         self._queue: deque[SendEnvelope] = deque()
@@ -79,32 +81,51 @@ class Neighbour:
 
     def add(self, step: SendEnvelope) -> None:
         """Take in an Envelope to be sent; `pump` sends it."""
-        limits = self._board.config
-        if self._held + len(step.data) > limits.queue_bytes or len(self._queue) >= limits.queue_frames:
+        held = self._held + len(step.data)
+        if held > self._most_bytes or len(self._queue) >= self._most_frames:
             self._board.counters["send: no room"] += 1
             self._board.outcome(step.id, False)
             return
         self._queue.append(step)
-        self._held += len(step.data)
+        self._held = held
 
     def pump(self) -> None:
-        """Send what can be sent now; without a link, make one."""
+        """Send what can be sent; without a link, make one.
+
+        The first call in a turn of the event loop sends at once. What further calls bring waits for the end of the
+        turn, and is sent together.
+        """
         if not self.links:
             self._reach()
-        else:
-            link = self.links[-1]
-            while self._queue and link.is_free:
-                self._send(link)
+        elif self._has_pumped:
+            return
+        elif self._queue:
+            self._has_pumped = True
+            asyncio.get_running_loop().call_soon(self._turned)
+            self._send_all()
         if self._queue and self._expiry is None:
             self._set_expiry()
 
+    def _turned(self) -> None:
+        self._has_pumped = False
+        if self._queue:
+            self.pump()
+
+    def _send_all(self) -> None:
+        link = self.links[-1]
+        while self._queue and link.is_free:
+            self._send(link)
+
     def _send(self, link: Link) -> None:
-        batch: list[SendEnvelope] = []
-        size = 0
-        while self._queue and (not batch or size + len(self._queue[0].data) <= _BATCH):
-            step = self._queue.popleft()
-            batch.append(step)
-            size += len(step.data)
+        queue = self._queue
+        if len(queue) == 1:
+            batch = [queue.popleft()]
+        else:
+            batch, size = [], 0
+            while queue and (not batch or size + len(queue[0].data) <= _BATCH):
+                step = queue.popleft()
+                batch.append(step)
+                size += len(step.data)
         self._handed = batch
         link.send([step.data for step in batch])
         if link.is_free:
@@ -113,9 +134,10 @@ class Neighbour:
     def _confirm(self, link: Link) -> None:
         """The kernel has all that the link was given."""
         handed, self._handed = self._handed, []
+        address, outcome = link.dialed or self._itself, self._board.outcome
         for step in handed:
             self._held -= len(step.data)
-            self._board.outcome(step.id, True, link.dialed or self._itself)
+            outcome(step.id, True, address)
 
     def drained(self, link: Link) -> None:
         """A link is free again."""

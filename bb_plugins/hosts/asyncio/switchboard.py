@@ -42,7 +42,7 @@ class Switchboard:
         protocols: Which transports may be used, such as `["tcp/tls"]`; by default TLS with credentials, TCP without,
             and memory.
         now: The Node's time.
-        deliver: Is given each Envelope, with its peer and the address at which it was dialed, if it was.
+        deliver: Is given Envelopes, with their peer and the address at which it was dialed, if it was.
         outcome: Is told what became of each SendEnvelope.
         changed: Is called when a link has come or gone.
     """
@@ -56,7 +56,7 @@ class Switchboard:
         config: LinkConfig,
         *,
         now: Callable[[], int],
-        deliver: Callable[[memoryview | bytes, bb.PeerId, bytes], None],
+        deliver: Callable[[Sequence[memoryview | bytes], bb.PeerId, bytes], None],
         outcome: Callable[..., None],
         changed: Callable[[], None],
     ) -> None:
@@ -111,9 +111,11 @@ class Switchboard:
 
     def send(self, steps: Sequence[SendEnvelope]) -> None:
         """Send Envelopes, those for one peer together."""
-        touched = {}
+        touched: dict[bb.PeerId, Neighbour] = {}
         for step in steps:
-            neighbour = touched[step.peer] = self.neighbour(step.peer)
+            neighbour = touched.get(step.peer)
+            if neighbour is None:
+                neighbour = touched[step.peer] = self.neighbour(step.peer)
             neighbour.add(step)
         for neighbour in touched.values():
             neighbour.pump()
@@ -156,9 +158,9 @@ class Switchboard:
         self.neighbour(link.peer).opened(link)
         self._changed()
 
-    def received(self, link: Link, frame: memoryview | bytes) -> None:
-        """An Envelope has come."""
-        self._deliver(frame, link.peer, link.dialed)
+    def received(self, link: Link, frames: Sequence[memoryview | bytes]) -> None:
+        """Envelopes have come."""
+        self._deliver(frames, link.peer, link.dialed)
 
     def drained(self, link: Link) -> None:
         """A link is free again."""
