@@ -1,9 +1,9 @@
 """Envelopes between two hosts of one process over loopback TCP, against what asyncio and gRPC do with the same bytes.
 
-The peer is the least that asyncio can do: two `asyncio.Protocol`s, of which one writes back whatever bytes it is given.
+The peer is the least that asyncio can do: two `asyncio.Protocol`s, of which one writes back whatever it is given.
 It knows no frames, has no queue, and can lose what it likes. Ours is what a host does to a SendEnvelope without its
-Node: the queue of a peer, frames, the outcome. gRPC (`grpc.aio`, one stream in both directions) is the other peer, where
-it is installed. All are echoes: times are for the way there and back.
+Node: the queue of a peer, frames, the outcome. gRPC (`grpc.aio`, one stream in both directions) is the other peer,
+where it is installed. All are echoes: times are for the way there and back.
 """
 
 from __future__ import annotations

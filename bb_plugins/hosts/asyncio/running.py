@@ -83,6 +83,7 @@ def install_node(settings: Settings) -> bb.Node:
     Raises:
         BBError: the artefact cannot be read or installed, or a module of the site cannot be imported.
     """
+    peer_id = settings.peer_id
     for name in settings.modules:
         _import(name, settings.path(""))
     path = settings.path(settings.artefact)
@@ -94,7 +95,7 @@ def install_node(settings: Settings) -> bb.Node:
         ) from error
     announced = settings.announce or [a for a in settings.listen if not _is_anywhere(a)]
     return bb.install(
-        settings.peer_id,
+        peer_id,
         announced,
         artefact,
         settings.targets,
