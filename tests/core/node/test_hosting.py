@@ -88,7 +88,7 @@ def test_a_node_says_what_it_runs() -> None:
     assert own.digest == client.digest
     assert list(own.inputs("Averaging")) == ["round"]
     with pytest.raises(UnknownModule):
-        own.inputs("Averagin")
+        own.inputs("Everaging")
 
 
 def invoked(log: list[bytes]) -> tuple[bb.Node, bb.Node, SendEnvelope]:
