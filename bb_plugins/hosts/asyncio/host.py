@@ -156,14 +156,22 @@ class AsyncioHost:
         await self.close()
 
     async def start(self) -> None:
-        """Take up the Node, as the state directory has it, and poll it for the first time."""
+        """Take up the Node, as the state directory has it, and poll it for the first time.
+
+        Raises:
+            RecordingError, SnapshotMismatch: what the directory holds has changed, or is of another Node or program.
+        """
         self._loop = asyncio.get_running_loop()
         self._is_open = True
         if self.config.workers:
             self._pool = ThreadPoolExecutor(self.config.workers, thread_name_prefix="bb-worker")
         self.node.attach(wake=self._wake, executor=None if self._pool is None else self._pool.submit)
         if self._journal is not None:
-            self._resume(self._journal)
+            try:
+                self._resume(self._journal)
+            except BBError:
+                await self.close(at_once=True)
+                raise
         self._due()
 
     def _resume(self, journal: Journal) -> None:

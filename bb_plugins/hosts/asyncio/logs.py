@@ -7,6 +7,8 @@ import logging
 import sys
 from typing import Final
 
+import bb_core as bb
+
 _USUAL: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -15,7 +17,11 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Write one line."""
-        extra = {name: value for name, value in vars(record).items() if name not in _USUAL}
+        extra = {
+            name: str(value) if isinstance(value, bb.PeerId) else value
+            for name, value in vars(record).items()
+            if name not in _USUAL
+        }
         line = {
             "time": round(record.created, 6),
             "level": record.levelname.lower(),
