@@ -18,10 +18,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
-import numpy as np
-
 import bb_core as bb
 from bb_core.errors import BBError, CapExceeded, HandshakeRefused
+from bb_plugins.transports.buffers import take
 from bb_plugins.transports.handshake import LARGEST, check_hello, decode_hello, encode_hello
 from bb_plugins.transports.interface import Station
 
@@ -34,9 +33,8 @@ _HEAD: Final = 4
 _LENGTH: Final = struct.Struct(">I").unpack_from
 _JOINED: Final = 32 * 1024
 """Frames up to this are joined before they are written: a copy is cheaper than a system call."""
-_PIECE: Final = 256 * 1024
+_PIECE: Final = 128 * 1024
 """Of a large frame, so much is written at once: what the kernel does not take is copied by asyncio."""
-_ALIGNED: Final = 64
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 40_000}
 """A peer that is gone is missed after 40 seconds (the last in milliseconds)."""
 
@@ -141,7 +139,7 @@ class FrameLink(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         """Say where the next bytes go."""
         if self._large is not None:
-            return self._large[self._large_at :]
+            return self._large[self._large_at : self._large_at + _GROWN]
         return self._view[self._filled :] if self._filled else self._view
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -220,10 +218,8 @@ class FrameLink(asyncio.BufferedProtocol):
         self._filled = left
 
     def _begin_large(self, size: int, start: int) -> None:
-        """Give a large frame a buffer of its own, at an address where tensors can be read in place."""
-        raw = np.empty(size + _ALIGNED, np.uint8)
-        skip = -raw.ctypes.data % _ALIGNED
-        large = raw.data[skip : skip + size]
+        """Give a large frame memory of its own, which the event loop fills from now on."""
+        large = take(size)
         have = self._filled - start
         large[:have] = self._view[start : self._filled]
         self._large, self._large_at = large, have
