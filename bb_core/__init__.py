@@ -39,8 +39,12 @@ if TYPE_CHECKING:
     from bb_core.engine.observing import Observer, OpRun
     from bb_core.node import Node, NodeConfig, PollResult, install, read_site
     from bb_core.simulation import Round, RunResult, each, run
+    from bb_core.wire.address import Address
+    from bb_core.wire.limits import WireLimits
 
 _LAZY = {
+    "WireLimits": "bb_core.wire.limits",
+    "Address": "bb_core.wire.address",
     "Compiler": "bb_core.compiler",
     "Node": "bb_core.node",
     "NodeConfig": "bb_core.node",
@@ -75,6 +79,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "TRIGGER",
+    "Address",
     "AggregatorSlot",
     "BackendSlot",
     "CodecSlot",
@@ -102,6 +107,7 @@ __all__ = [
     "State",
     "Tensor",
     "Trigger",
+    "WireLimits",
     "__version__",
     "bf16",
     "bool_",

@@ -483,6 +483,12 @@ class RecordingError(NodeError):
     code = "BB-N011"
 
 
+class StateInUse(NodeError):
+    """Another process keeps its Node in this state directory. Two Nodes of one identity would contradict each other."""
+
+    code = "BB-N012"
+
+
 # --- a peer: bytes from outside are wrong (a Step inside poll) --------------------------------------------------------
 
 
@@ -562,6 +568,24 @@ class Overfull(RemoteError):
     """There is no room for a value in chunks now; its sender sends it again."""
 
     code = "BB-R012"
+
+
+class HandshakeRefused(RemoteError):
+    """What a connection began with is not the handshake of a peer that this Node can talk to; it was closed."""
+
+    code = "BB-R013"
+
+
+class ProgramMismatch(HandshakeRefused):
+    """A peer runs another artefact. Both digests are named; give both Nodes the same file."""
+
+    code = "BB-R014"
+
+
+class IdentityRefused(HandshakeRefused):
+    """A peer is not who it should be: its certificate is missing, expired, of a stranger, or names another peer."""
+
+    code = "BB-R015"
 
 
 # --- a plugin ---------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pluggy
 
 if TYPE_CHECKING:
-    from bb_core.registry import Ops, Registry, Roles, Stages, Suites, Types
+    from bb_core.registry import Ops, Registry, Roles, Stages, Suites, Transports, Types
 
 PROJECT: Final = "bytesandbrains"
 """Name of the pluggy project and of the entry-point group."""
@@ -79,6 +79,16 @@ def bb_register_roles(roles: Roles) -> None:
 @hookspec
 def bb_register_suites(suites: Suites) -> None:
     """Register benchmark suites: `suites.add("codec", "mypkg.bench.codec")`, a module of pytest-benchmark tests."""
+
+
+@hookspec
+def bb_register_transports(transports: Transports) -> None:
+    """Register transports: `transports.add("mypkg.quic", "mypkg.quic:Quic", protocols=("udp", "quic-v1"))`.
+
+    The protocols are the names of an address's segments between its host and its peer; a host uses the transport for
+    addresses that have exactly these. Protocols that are taken are an error that names both owners. What a transport
+    does is said by the host that it is for; see `bb_plugins.transports.interface`.
+    """
 
 
 @hookspec

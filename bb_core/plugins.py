@@ -18,7 +18,7 @@ import pluggy
 from bb_core import hooks
 from bb_core.errors import PluginLoadError, UsageError
 from bb_core.ops.table import check_op, declare_op, declare_role
-from bb_core.registry import Ops, Registry, RoleEntry, Roles, Stages, Suites, Types
+from bb_core.registry import Ops, Registry, RoleEntry, Roles, Stages, Suites, Transports, Types
 from bb_core.roles.contract import Role
 
 
@@ -55,6 +55,7 @@ class Plugins:
     suites: Suites = field(default_factory=Suites)
     stages: Stages = field(default_factory=Stages)
     roles: dict[str, RoleEntry] = field(default_factory=dict)
+    transports: Transports = field(default_factory=Transports)
     statuses: list[PluginStatus] = field(default_factory=list)
 
     def resolve(self, name: str) -> type[Role]:
@@ -145,6 +146,7 @@ def _register(found: Plugins, plugin: Any, status: PluginStatus) -> dict[str, tu
     registry, suites = Registry(owner=status.title), Suites(owner=status.title)
     ops, roles = Ops(owner=status.title), Roles(owner=status.title)
     stages, types = Stages(owner=status.title), Types(owner=status.title)
+    transports = Transports(owner=status.title)
     try:
         manager.check_pending()
         manager.subset_hook_caller("bb_register_concretes", others)(registry=registry)
@@ -153,11 +155,13 @@ def _register(found: Plugins, plugin: Any, status: PluginStatus) -> dict[str, tu
         manager.subset_hook_caller("bb_register_stages", others)(stages=stages)
         manager.subset_hook_caller("bb_register_ops", others)(ops=ops)
         manager.subset_hook_caller("bb_register_types", others)(types=types)
+        manager.subset_hook_caller("bb_register_transports", others)(transports=transports)
         for name in suites.modules:
             if name in found.suites.modules:
                 found.suites.add(name, suites.modules[name])  # raises, naming the suite
         for spec in ops.specs:
             check_op(spec)
+        found.transports.check(transports)
         for added in roles.entries:
             declare_role(added.role, status.title)
         types.apply()
@@ -165,6 +169,7 @@ def _register(found: Plugins, plugin: Any, status: PluginStatus) -> dict[str, tu
             declare_op(spec, status.title)
         found.stages.take(stages)
         found.registry.take(registry)
+        found.transports.take(transports)
     except Exception:
         manager.unregister(plugin)
         raise

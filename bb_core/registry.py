@@ -241,6 +241,80 @@ class Stages:
 
 
 @dataclass(frozen=True, slots=True)
+class TransportEntry:
+    """A registered transport: where it is, which addresses it serves, who registered it."""
+
+    name: str
+    target: str
+    protocols: tuple[str, ...]
+    owner: str
+
+
+_PLACES = frozenset({"ip4", "ip6", "dns", "dns4", "dns6", "p2p"})
+
+
+@dataclass(slots=True)
+class Transports:
+    """Transports by the protocols of the addresses that they serve."""
+
+    owner: str = ""
+    _entries: dict[tuple[str, ...], TransportEntry] = field(default_factory=dict)
+
+    def add(self, name: str, target: str, *, protocols: Iterable[str]) -> None:
+        """Register a transport without importing it.
+
+        Args:
+            name: Stable name, beginning with the package's.
+            target: `"module:Class"`.
+            protocols: Names of an address's segments without its host and its peer, in order: `("tcp", "tls")`.
+        """
+        if ":" not in target:
+            raise InvalidConcrete(f"the target of the transport {name!r} is {target!r}", expected='"module:Class"')
+        self.take([TransportEntry(name, target, tuple(protocols), self.owner)])
+
+    def take(self, others: Iterable[TransportEntry]) -> None:
+        """Add all of some entries, or none."""
+        new = list(others)
+        self.check(new)
+        self._entries.update({entry.protocols: entry for entry in new})
+
+    def check(self, others: Iterable[TransportEntry]) -> None:
+        """Refuse entries whose name or protocols are taken."""
+        names = {entry.name: entry for entry in self}
+        for entry in others:
+            protocols = entry.protocols
+            other = self._entries.get(protocols) or names.get(entry.name)
+            if other is not None:
+                raise DuplicateRegistration(
+                    f"the transport {entry.name!r} for addresses with /{'/'.join(protocols)} is registered twice",
+                    where=f"{other.owner} and {entry.owner}",
+                    hint="uninstall one of the two, or name it in BB_DISABLE_PLUGINS",
+                )
+
+    def find(self, protocols: Iterable[str]) -> TransportEntry | None:
+        """Return the entry that serves an address with these segments (`Address.protocols`), or None."""
+        return self._entries.get(tuple(p for p in protocols if p not in _PLACES))
+
+    def resolve(self, entry: TransportEntry) -> Any:
+        """Import and return the class of an entry.
+
+        Raises:
+            PluginLoadError: its module cannot be imported.
+        """
+        module_name, _, attribute = entry.target.partition(":")
+        try:
+            return getattr(import_module(module_name), attribute)
+        except Exception as error:
+            raise PluginLoadError(
+                f"{entry.owner} registers {entry.name!r} as {entry.target}, which cannot be imported",
+                hint=f"{type(error).__name__}: {error}",
+            ) from error
+
+    def __iter__(self) -> Iterator[TransportEntry]:
+        return iter(sorted(self._entries.values(), key=lambda e: e.name))
+
+
+@dataclass(frozen=True, slots=True)
 class TypeEntry:
     """A type that a plugin declares, and how its values travel; without `encode` they cannot."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -205,6 +207,18 @@ class OpContext(Current):
         promised = Promised(laters, self.frame, self.op, info.waits_for_others, on_deadline, missing, on_cancel)
         return laters.promise(promised, info.deadline_ns if deadline is None else deadline, info.title)
 
+    def offload(self, work: Callable[[], Any]) -> Any:
+        laters = self._engine.laters
+        if laters.executor is None:
+            return work()
+        promised = self.later()
+        if laters.is_replaying:
+            with suppress(Exception):  # the recording holds the answer, or the op is dispatched again
+                work()
+        else:
+            laters.executor(partial(_answer, promised, work))
+        return promised
+
     def close(self, requests: Sequence[int]) -> None:
         for number in requests:
             self._engine.requests.close(number, self._engine.now)
@@ -217,6 +231,18 @@ class Drawn:
     generator: np.random.Generator
     op: int
     before: Any
+
+
+def _answer(promised: Promised, work: Callable[[], Any]) -> None:
+    """Do an op's work on another thread and answer with it, unless nobody waits for it any more."""
+    if not promised.is_open:
+        return
+    try:
+        result = work()
+    except BaseException as error:  # a Concrete may raise anything
+        promised.fail(error)
+    else:
+        promised.complete(*result) if isinstance(result, tuple) else promised.complete(result)
 
 
 def call_again(handler: Handler, context: OpContext, inputs: tuple[Any, ...]) -> Any:

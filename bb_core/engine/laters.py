@@ -33,6 +33,7 @@ class Laters:
         """By Frame and op."""
         self.posted: deque[Answer] = deque()
         self.wake: Callable[[], None] | None = None
+        self.executor: Callable[[Callable[[], None]], Any] | None = None
         self.is_replaying = False
         """Answers from outside come from a log alone."""
         self.saved: Timer | None = None

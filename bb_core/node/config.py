@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from bb_core.errors import UsageError
 from bb_core.wire.limits import WireLimits
@@ -43,6 +43,9 @@ class NodeConfig:
     """What an Envelope may hold."""
     wake: Callable[[], None] | None = None
     """Called, from any thread, when a Later is answered outside a poll: poll soon."""
+    executor: Callable[[Callable[[], None]], Any] | None = None
+    """Runs a function on another thread, such as `ThreadPoolExecutor(2).submit`: what Concretes give to `ctx.offload`.
+    None: in the poll itself."""
     profile: Callable[[], int] | None = None
     """A clock in nanoseconds, such as `time.perf_counter_ns`: measures the time spent in each op (`Node.profile`)."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from bb_core.node.inputs import TAKE
 from bb_core.node.peers import PeerInfo, peer_info
 from bb_core.node.recording import Recorder
 from bb_core.node.snapshots import restored, snapshot
-from bb_core.steps import PollResult
+from bb_core.steps import PollResult, SendEnvelope
 from bb_core.wire.address import Address, address_bytes
 
 _AT_ONCE: Final = frozenset({"add_peer", "drop_peer", "block", "unblock", "allow_only"})
@@ -48,12 +49,23 @@ class Node:
         self._duties = Duties(engine, self.targets, self._config)
         self._loop = self._duties.loop
         engine.laters.wake = self._config.wake
+        engine.laters.executor = self._config.executor
         self._watch()
 
     @property
     def peer_id(self) -> PeerId:
         """Who this Node is."""
         return self._engine.peer_id
+
+    @property
+    def digest(self) -> str:
+        """Digest of the artefact that it runs; Nodes of one program have the same."""
+        return self._engine.program.digest
+
+    @property
+    def options(self) -> NodeConfig:
+        """What it was installed with, and what `attach` has changed of it."""
+        return self._config
 
     @property
     def now(self) -> int:
@@ -66,12 +78,34 @@ class Node:
         engine = self._engine
         return not (self._loop.waiting or engine.laters.posted or engine.dispatcher.live or len(engine.deliveries))
 
+    def inputs(self, target: str) -> dict[str, str]:
+        """Return the types of a target's inputs by name, as text.
+
+        Raises:
+            UnknownModule: the target is not installed here.
+        """
+        if target not in self.targets:
+            raise UnknownModule(f"the target {target!r} is not installed", hint=did_you_mean(target, self.targets))
+        return {name: str(type_) for name, type_ in self._engine.program.functions[target].input_types.items()}
+
+    def is_open(self, exec_id: ExecId) -> bool:
+        """Whether an execution that a poll has taken in still goes on."""
+        return exec_id in self._engine.dispatcher.live
+
     def component(self, slot: str) -> Any:
         """Return the Concrete in a slot, for the host to read what it holds."""
         components = self._engine.components
         if slot not in components:
             raise UnknownModule(f"this Node has no slot {slot!r}", hint=did_you_mean(slot, components))
         return components[slot]
+
+    def attach(
+        self, *, wake: Callable[[], None] | None = None, executor: Callable[[Callable[[], None]], Any] | None = None
+    ) -> None:
+        """Take what a host lends instead of `NodeConfig.wake` and `NodeConfig.executor`; it may know them only now."""
+        self._config = replace(self._config, wake=wake, executor=executor)
+        self._engine.laters.wake = wake
+        self._engine.laters.executor = executor
 
     # --- what comes from outside --------------------------------------------------------------------------------------
 
@@ -330,7 +364,13 @@ class Node:
 
             In all cases this Node is as it was.
         """
+        self._restore(data, incarnation)
+
+    def _restore(self, data: bytes | Sequence[bytes], incarnation: int | None, *, is_replaying: bool = False) -> None:
         engine = self._make_engine()
+        engine.laters.executor = self._config.executor  # ops that had not answered are dispatched while it is read
+        engine.laters.wake = self._config.wake
+        engine.laters.is_replaying = is_replaying
         parts = [bytes(data)] if isinstance(data, bytes | bytearray | memoryview) else [bytes(part) for part in data]
         now, ingress = restored(engine, self.targets, parts, incarnation)
         recorder = self._loop.recorder
@@ -346,6 +386,28 @@ class Node:
             loop.recorder = recorder
             recorder.begun(self.snapshot())
             self._watch()
+
+    def resume(self, log: bytes, *, incarnation: int | None = None) -> list[SendEnvelope]:
+        """Become what a recording ends with: all that was taken in until then has been taken in.
+
+        A host that writes down and keeps what `record` gives before it does what a poll asks for can so go on after it
+        was killed, as if nothing had happened. Ops run again, and their effects on Concretes with them; what they
+        answered stands in the recording.
+
+        Args:
+            log: What `record` has written; an entry that was cut short at its end is left out.
+            incarnation: One that the Node has not had, so that ids of requests are new from here on.
+
+        Returns:
+            The Envelopes that it was given to send and has not told the outcome of: send them (again).
+
+        Raises:
+            RecordingError: the bytes are no recording, have changed, or something could not be recorded.
+            SnapshotMismatch: they are of another artefact, peer, set of targets or release.
+        """
+        from bb_core.node.replaying import resume
+
+        return resume(self, log, incarnation)
 
     def record(self, write: Callable[[bytes], Any] | None) -> None:
         """Log all inputs from now on, so that `bb replay` can run them again; None ends it.

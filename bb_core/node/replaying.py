@@ -13,7 +13,7 @@ from bb_core.errors import BBError, RecordingError
 from bb_core.node.inputs import unpacked
 from bb_core.node.node import Node
 from bb_core.node.recording import FORMAT, digest, entries, title
-from bb_core.steps import Step
+from bb_core.steps import SendEnvelope, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,25 @@ def replay(log: bytes, make: Callable[[], Node], *, until: int | None = None, br
     return found
 
 
+def resume(node: Node, log: bytes, incarnation: int | None) -> list[SendEnvelope]:
+    """Become what a recording ends with; see `Node.resume`. What the polls give is not compared with it."""
+    config = node._config
+    found, unsent = Replay(node), dict[int, SendEnvelope]()
+    trace = _Trace(node, None)
+    for entry in entries(log):
+        if entry[0] == "poll":
+            unsent |= {step.id: step for step in node.poll(entry[1]).steps if isinstance(step, SendEnvelope)}
+            continue
+        if entry[0] == "in" and entry[2] == "sent":
+            unsent.pop(entry[3][0], None)
+        if entry[0] not in _PLAY:
+            raise RecordingError(f"an entry is of the kind {entry[0]}", hint="it is of a newer release")
+        _PLAY[entry[0]](found, trace, entry)
+    node._config = config
+    node.restore(node.snapshot(), incarnation=incarnation)
+    return list(unsent.values())
+
+
 class _Reached(BaseException):
     """The op at which to stop. An observer raises it, before the op: what an op itself raises becomes its failure."""
 
@@ -146,8 +165,7 @@ def _begin(found: Replay, trace: _Trace, entry: list[Any]) -> None:
         raise RecordingError(f"the recording has format {version}", hint=f"replay it with release {release}")
     node = found.node
     node._config = replace(node._config, op_budget=op_budget)
-    node.restore(snapshot)
-    node._engine.laters.is_replaying = True
+    node._restore(snapshot, None, is_replaying=True)
 
 
 def _input(found: Replay, trace: _Trace, entry: list[Any]) -> None:

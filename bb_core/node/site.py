@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from bb_core.registry import Use, use
 _LEGAL = ("concrete", "config")
 
 
-def read_site(text: str) -> dict[str, Any]:
+def read_site(text: str | Mapping[str, Any]) -> dict[str, Any]:
     """Read which Concretes fill a site's late slots, and what configures the others.
 
     A table for each slot path; `concrete` names what fills a late slot, `config` its options, which for a slot that is
@@ -26,7 +27,7 @@ def read_site(text: str) -> dict[str, Any]:
         config = { learning_rate = 0.05 }
 
     Args:
-        text: TOML; the core reads no files itself.
+        text: TOML, or what was read from it; the core reads no files itself.
 
     Returns:
         What `bb.install` takes as `config`.
@@ -35,7 +36,7 @@ def read_site(text: str) -> dict[str, Any]:
         ConfigError: it is not TOML, or holds what is not known.
     """
     try:
-        found = msgspec.toml.decode(text)
+        found = dict(text) if isinstance(text, Mapping) else msgspec.toml.decode(text)
     except (msgspec.DecodeError, TypeError) as error:
         raise ConfigError(f"the site's file is not TOML: {error}") from error
     _only(found, ("slots",), "the site's file")

@@ -172,6 +172,14 @@ class Context(Protocol):
             Overloaded: so many ops of this Node have not answered yet that another is refused.
         """
 
+    def offload(self, work: Callable[[], Any]) -> Any:
+        """Run a long computation where the host wants it, and answer with what it returns: `return ctx.offload(work)`.
+
+        A host with workers (`NodeConfig.executor`) runs it on another thread, and the Node goes on meanwhile; without,
+        it runs at once. It returns what the method would: a value, or a tuple of several. Take all that you need of
+        `ctx` before. It may change what an exclusive slot holds, since its Frame has the slot to itself.
+        """
+
     def publish(self, kind: str) -> None:
         """Publish an event on this Node: it begins the Frames of `bb.syscalls.event_source(g, kind=...)`."""
 

@@ -17,6 +17,7 @@ _SUITES = {
     "round": "bb_plugins.bench.suites.federated_round",
     "simulate": "bb_plugins.bench.suites.simulating",
     "train": "bb_plugins.bench.suites.training",
+    "transport": "bb_plugins.bench.suites.transport",
 }
 
 

@@ -9,7 +9,9 @@ import bb_core as bb
 
 @bb.hookimpl
 def bb_register_commands(app: Any) -> None:
-    """Add `bb simulate`."""
+    """Add `bb simulate` and `bb node run`."""
+    from bb_plugins.hosts.asyncio.commands import node
     from bb_plugins.hosts.simulator.command import simulate_program
 
     app.command("simulate")(simulate_program)
+    app.add_typer(node)

@@ -1,0 +1,23 @@
+"""Registers the first-party transports and `bb certs`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bb_core as bb
+
+
+@bb.hookimpl
+def bb_register_transports(transports: Any) -> None:
+    """Add TCP, TLS over TCP, and memory."""
+    transports.add("bytesandbrains.tcp", "bb_plugins.transports.tcp:TcpTransport", protocols=("tcp",))
+    transports.add("bytesandbrains.tls", "bb_plugins.transports.tls:TlsTransport", protocols=("tcp", "tls"))
+    transports.add("bytesandbrains.memory", "bb_plugins.transports.memory:MemoryTransport", protocols=("memory",))
+
+
+@bb.hookimpl
+def bb_register_commands(app: Any) -> None:
+    """Add `bb certs init` and `bb certs issue`."""
+    from bb_plugins.transports.commands import certs
+
+    app.add_typer(certs)

@@ -1,0 +1,177 @@
+"""TLS 1.3 over TCP, with proof on both sides: a peer is who its certificate says.
+
+A federation has an authority of its own (`bb certs init`); no other is believed, those of the operating system neither.
+A Node's certificate carries its peer id, which is that of the certificate's own key: `bb:peer:<base58>` among the
+alternative names. Names of hosts play no part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Final
+
+import bb_core as bb
+from bb_core.errors import AddressError, BBError, ConfigError, HandshakeRefused, IdentityRefused
+from bb_plugins.transports.frames import HANDSHAKE_SECONDS, FrameLink
+from bb_plugins.transports.interface import Credentials, Listener, Station
+from bb_plugins.transports.tcp import DIAL_SECONDS, TcpListener, greeted, place_of
+
+PEER_URI: Final = "bb:peer:"
+_ED25519_KEY: Final = bytes.fromhex("302a300506032b6570032100")
+"""Before the 32 bytes of the key, in a certificate. Source: RFC 8410, section 10.1."""
+
+
+class TlsTransport:
+    """Listens and dials at `/ip4|ip6|dns|dns4|dns6/.../tcp/N/tls`."""
+
+    def __init__(self, credentials: Credentials | None = None) -> None:
+        if credentials is None:
+            raise ConfigError(
+                "TLS needs a certificate, its key, and the authority's certificate",
+                hint="bb certs init, then bb certs issue NAME",
+            )
+        self._server = _context(ssl.PROTOCOL_TLS_SERVER, credentials)
+        self._server.num_tickets = 0  # every connection proves its identity anew
+        self._client = _context(ssl.PROTOCOL_TLS_CLIENT, credentials)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def listen(self, address: bb.Address, station: Station) -> Listener:
+        """Take connections."""
+        host, port, family = place_of(address)
+        server = await asyncio.get_running_loop().create_server(
+            lambda: _Accepted(self, station), host, port, family=family, backlog=512
+        )
+        return TcpListener(server, address)
+
+    async def dial(self, address: bb.Address, station: Station, expected: bb.PeerId) -> FrameLink:
+        """Connect, prove and ask for proof, and shake hands."""
+        host, port, family = place_of(address)
+        try:
+            async with asyncio.timeout(DIAL_SECONDS):
+                _, link = await asyncio.get_running_loop().create_connection(
+                    lambda: FrameLink(station, expected, address.to_bytes(), peer_of),
+                    host,
+                    port,
+                    family=family,
+                    ssl=self._client,
+                    server_hostname="",
+                )
+        except ssl.SSLError as error:
+            refused = _refusal(error)
+            station.refused(str(address), refused)
+            raise refused from error
+        return await greeted(link)
+
+    def accept(self, transport: asyncio.Transport, station: Station) -> None:
+        """Begin TLS on a connection that has come in."""
+        task = asyncio.get_running_loop().create_task(self._accept(transport, station))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self, transport: asyncio.Transport, station: Station) -> None:
+        link = FrameLink(station, verify=peer_of)
+        try:
+            secured = await asyncio.get_running_loop().start_tls(
+                transport, link, self._server, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
+            )
+        except (ssl.SSLError, OSError) as error:
+            link.ready.cancel()
+            name = transport.get_extra_info("peername")
+            transport.abort()
+            station.refused(f"{name[0]} port {name[1]}" if name else "", _refusal(error))
+            return
+        if secured is None:  # it was closed meanwhile
+            link.ready.cancel()
+            return
+        link.connection_made(secured)
+
+
+class _Accepted(asyncio.Protocol):
+    """A connection that has come in, until TLS takes it over."""
+
+    def __init__(self, owner: TlsTransport, station: Station) -> None:
+        self._owner = owner
+        self._station = station
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Read nothing before TLS does."""
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()
+        self._owner.accept(transport, self._station)
+
+
+def _context(purpose: int, credentials: Credentials) -> ssl.SSLContext:
+    context = ssl.SSLContext(purpose)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False  # the peer id is the name
+    context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        context.load_verify_locations(cafile=credentials.authority)
+        context.load_cert_chain(credentials.certificate, credentials.key)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(
+            f"the certificate, its key or the authority cannot be read: {error}",
+            where=f"{credentials.certificate}, {credentials.key}, {credentials.authority}",
+        ) from error
+    return context
+
+
+def _refusal(error: Exception) -> HandshakeRefused:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return IdentityRefused(f"a peer's certificate is refused: {error.verify_message}")
+    if isinstance(error, ssl.SSLError) and error.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+        return IdentityRefused("a peer has shown no certificate")
+    return HandshakeRefused(f"a connection could not be secured: {error}")
+
+
+def peer_of(transport: asyncio.BaseTransport) -> bb.PeerId:
+    """Return who a connection's other end is proved to be.
+
+    Raises:
+        IdentityRefused: its certificate names no peer, or one that is not of its key.
+    """
+    secured = transport.get_extra_info("ssl_object")
+    names = secured.getpeercert().get("subjectAltName", ())
+    return _peer([value for kind, value in names if kind == "URI"], secured.getpeercert(binary_form=True))
+
+
+def _peer(uris: list[str], certificate: bytes) -> bb.PeerId:
+    found = [uri.removeprefix(PEER_URI) for uri in uris if uri.startswith(PEER_URI)]
+    try:
+        (peer,) = map(bb.PeerId.parse, found)
+    except (AddressError, ValueError) as error:
+        raise IdentityRefused(
+            f"a certificate of the authority names {len(found)} peers", expected=f"one, as {PEER_URI}<peer id>"
+        ) from error
+    if peer != key_of(certificate):
+        raise IdentityRefused(f"a certificate names the peer {peer}, and is of another key")
+    return peer
+
+
+def key_of(certificate: bytes) -> bb.PeerId:
+    """Return the peer id of a certificate's key.
+
+    Args:
+        certificate: In DER form.
+
+    Raises:
+        IdentityRefused: its key is not Ed25519.
+    """
+    _, found, rest = certificate.partition(_ED25519_KEY)
+    if not found or len(rest) < 32:
+        raise IdentityRefused("a certificate's key is of another kind", expected="Ed25519")
+    return bb.PeerId.from_ed25519(rest[:32])
+
+
+def own_peer(credentials: Credentials) -> bb.PeerId:
+    """Return who the holder of credentials is.
+
+    Raises:
+        ConfigError: the file is no certificate of a peer.
+    """
+    try:
+        pem = credentials.certificate.read_text(encoding="ascii")
+        return key_of(ssl.PEM_cert_to_DER_cert(pem))
+    except (OSError, ValueError, BBError) as error:
+        raise ConfigError(f"{credentials.certificate} is no certificate of a Node: {error}") from error
