@@ -47,6 +47,7 @@ EXTRAS: Final = {
     "demo": "bb demo: the handwritten digits, and plots",
     "metrics": "what Nodes do, as OpenTelemetry spans and counters",
     "onnxruntime": "OnnxRuntimeBackend, which runs whole graphs",
+    "tls": "certificates for nodes that speak TLS: bb certs",
     "bench": "bb bench: the suites, and the peers that ours is compared with",
     "test": "pytest, hypothesis and what this project's own tests need; also for parametrize_checks",
     "dev": "the linters and type checkers with which this project is changed",

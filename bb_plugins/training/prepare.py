@@ -72,7 +72,7 @@ def _check(graph: onnx.GraphProto) -> None:
             raise NotDifferentiable(
                 f"the op {node.op_type} has no gradient rule",
                 where=f"node {node.name!r}, which gives {node.output[0]!r}",
-                hint="register one by the hook bb_register_gradients, or keep it out of what is trained",
+                hint="keep it out of what is trained, or write it as ops that have one",
             )
 
 

@@ -60,7 +60,7 @@ def test_with_workers_the_answer_comes_when_the_work_is_done() -> None:
     assert not woken
     waiting.popleft()()
     assert woken == [1]
-    loopback._mark(peer(1))  # what a host does when it is woken
+    loopback.wake(peer(1))  # what a host does when it is woken
     loopback.run_until_quiet()
     assert outputs(loopback.seen)["params"][0] == 1.0
 
