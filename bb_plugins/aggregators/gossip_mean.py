@@ -125,9 +125,14 @@ class GossipMean(bb.roles.Aggregator):
         return given, bb.Record(exchanges=self._exchanges)
 
     def reset(self, ctx: bb.Context) -> None:
-        """Begin again at the start."""
+        """Begin again at the start; open exchanges fail."""
         self.estimate = np.atleast_1d(np.array(self.config.start, np.float32))
+        self._exchanges = 0
         self._moves.clear()
+        while self._asked:
+            exchange = next(iter(self._asked.values()))
+            self._end(exchange, ctx.close)
+            exchange.later.fail(QuorumNotReached("the Aggregator was reset while it collected"))
 
     def snapshot(self) -> bb.State:
         """Return the estimate, and the moves that nobody has fetched."""
