@@ -165,8 +165,20 @@ def _admit(engine: Engine, envelope: Envelope, source: PeerId) -> None:
         raise SourceMismatch(f"an Envelope from {source} names another sender")
     if envelope.kind == RESPONSE:
         refusal = engine.requests.refuse(envelope.request, source)
-        if refusal is not None:
+        if refusal is not None and not _is_repeated(engine, envelope, source):
             raise refusal
+
+
+def _is_repeated(engine: Engine, envelope: Envelope, source: PeerId) -> bool:
+    """Whether an Envelope that is confirmed has come before as a whole: its sender has not heard so, and asks again."""
+    first = envelope.fills[0]
+    if first.dest_suffix != _RECEIPT_WANTED and first.type_hash != CHUNK.type_hash:
+        return False
+    sites = [_export(engine, fill) for fill in envelope.fills if fill.dest_suffix not in _SPECIAL]
+    return bool(sites) and all(
+        export is not None and (source.raw, envelope.kind, envelope.request, export.site) in engine.seen
+        for export in sites
+    )
 
 
 def _begin(engine: Engine, arrival: _Arrival, inbound: Inbound, charge: int, is_confirmed: bool) -> bool:

@@ -52,12 +52,13 @@ class Passing(bb.Module):
 
 
 def joined(
-    module: Passing, clients: int, network: Network | None = None, options: bb.NodeConfig | None = None, seed: int = 0
+    module: bb.Module, clients: int, network: Network | None = None, options: bb.NodeConfig | None = None, seed: int = 0
 ) -> Loopback:
+    name = type(module).__name__
     artefact = bb.Compiler().bind({"cohort": Everyone}).compile(module)
-    nodes = [bb.install(peer(0), [], artefact, ["Passing"], options=options)]
+    nodes = [bb.install(peer(0), [], artefact, [name], options=options)]
     for number in range(1, clients + 1):
-        nodes.append(bb.install(peer(number), [], artefact, ["Passing@client"], options=options))
+        nodes.append(bb.install(peer(number), [], artefact, [f"{name}@client"], options=options))
         nodes[0].add_peer(peer(number), peer_class="client")
     return Loopback(nodes, network, seed)
 
@@ -154,6 +155,39 @@ def test_an_answer_is_as_good_as_a_receipt() -> None:
     send(loopback, (1, 1))
     loopback.run(lambda: (peer(0), "delivered") in given(loopback))
     assert loopback.now < SECOND  # before anything was sent a second time
+
+
+class Asking(bb.Module):
+    """The coordinator gathers the confirmed answers of its clients, and then takes no more of them."""
+
+    cohort = bb.PeerSelectorSlot(peer_class="client")
+
+    def body(self, g: bb.Graph) -> None:
+        x = g.input("x", bb.f32["N"])
+        clients = self.cohort.current_view(g, after=x)
+        there = g.send(x, to=clients)
+        back = g.reply(there, to=there, ack=True, deadline="30s")
+        g.output("answers", g.gather(back, deadline="30s").senders)
+
+
+@pytest.mark.parametrize("size", [1, 4096])
+def test_an_answer_is_confirmed_again_although_its_request_has_closed(size: int) -> None:
+    loopback = joined(Asking(), 1, options=SMALL)
+    told: list[bool] = []
+
+    def lose_until_closed(source: bb.PeerId, destination: bb.PeerId, data: bytes) -> bytes | None:
+        if source == peer(0) and b"upto" in data:
+            told.append((peer(0), "answers") in given(loopback))
+            return data if told[-1] else None
+        return data
+
+    loopback.intercept(lose_until_closed)
+    loopback.invoke(peer(0), "Asking", {"x": np.zeros(size, np.float32)})
+    quiet(loopback)
+    assert {*told} == {True, False}
+    assert loopback.now < 10 * SECOND
+    assert not {"Undelivered", "EnvelopeRejected"} & set(kinds(loopback.seen))
+    assert {step.reason for step in of_kind(loopback.seen, Dropped)} == {"duplicate"}
 
 
 def test_nothing_more_goes_to_a_peer_that_is_blocked() -> None:
