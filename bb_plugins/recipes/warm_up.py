@@ -13,6 +13,7 @@ import numpy as np
 
 from bb_plugins.aggregators.reductions import squared_distances, trimmed_mean, weighted_mean
 from bb_plugins.backends.cpu.backend import primitive
+from bb_plugins.backends.cpu.ops import elementwise
 from bb_plugins.models.mlp import MLP, plan_of
 
 
@@ -69,5 +70,7 @@ TRIALS: Final[dict[str, Callable[[], object]]] = {
     "add_squared_distances": lambda: squared_distances([_UPDATE]),
     "sort_columns": lambda: trimmed_mean([_UPDATE] * 3, 1),
     "mean_of_rows": lambda: trimmed_mean([_UPDATE], 0),
+    "erf": lambda: elementwise.compiled("erf", _UPDATE),
+    "gelu": lambda: elementwise.compiled("gelu", _UPDATE),
 }
 """Kernel -> a call of it, the parts before the whole: a kernel that calls others loads faster when they are there."""

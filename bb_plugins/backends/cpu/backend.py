@@ -20,6 +20,8 @@ _PRIMITIVES = {
     "add_four_scaled": "aggregate",
     "add_scaled": "aggregate",
     "add_squared_distances": "robust",
+    "erf": "activations",
+    "gelu": "activations",
     "mean_of_rows": "robust",
     "mlp_backward": "mlp",
     "mlp_forward": "mlp",

@@ -16,6 +16,7 @@ import pytest
 from bb_plugins.aggregators.reductions import coordinate_median, squared_distances, weighted_mean
 from bb_plugins.backends.cpu import backend
 from bb_plugins.backends.cpu.kernels._jit import COMPILED
+from bb_plugins.backends.cpu.ops import elementwise
 from bb_plugins.recipes.digits import Experiment, run_digits
 from bb_plugins.recipes.warm_up import AVERAGING, TRIALS, warm_up
 
@@ -91,6 +92,12 @@ def test_what_runs_after_a_warm_up_compiles_nothing() -> None:
     many = [np.ones(700, np.float32)] * 6
     for reduce in (coordinate_median, squared_distances, lambda given: weighted_mean(iter(given), [1] * 6)):
         reduce(many)
+    large = np.ones(100_000, np.float32)
+    frozen = large.view()
+    frozen.flags.writeable = False
+    for x in (large, frozen):
+        elementwise.erf(x)
+        elementwise.compiled("gelu", x)
     run_digits(Experiment(clients=5, rounds=1, epochs=1, alpha=None, seed=0))
     assert before == COMPILED
 

@@ -146,18 +146,19 @@ def softplus(x: Array) -> Array:
 def erf(x: Array) -> Array:
     """Gauss's error function."""
     if x.dtype == np.float32 and x.size > _LARGE:
-        return _compiled("erf", x)
+        return compiled("erf", x)
     from scipy import special
 
     return np.asarray(special.erf(x))
 
 
-def _compiled(name: str, x: Array) -> Array:
-    """Run a kernel that numba compiles when it is first needed."""
+def compiled(name: str, x: Array) -> Array:
+    """Run a kernel that numba compiles when it is first needed, once: for it, every input is read-only."""
     from bb_plugins.backends.cpu.kernels import activations
 
-    source, out = np.ascontiguousarray(x), np.empty(x.shape, x.dtype)
-    getattr(activations, name)(source.reshape(-1), out.reshape(-1))
+    source, out = np.ascontiguousarray(x).reshape(-1).view(), np.empty(x.shape, x.dtype)
+    source.flags.writeable = False
+    getattr(activations, name)(source, out.reshape(-1))
     return out
 
 
@@ -172,7 +173,7 @@ def gelu(node: Node) -> Kernel:
 
     def exact(x: Array) -> Any:
         if x.dtype == np.float32 and x.size > _LARGE:
-            return _compiled("gelu", x)
+            return compiled("gelu", x)
         return 0.5 * x * (1 + erf(x * x.dtype.type(0.7071067811865476)))  # 1 / sqrt(2)
 
     return widened(exact)
