@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from bb_core import keys
 from bb_core.configs import make_config
@@ -65,7 +66,10 @@ def install(
     """
     options = options or NodeConfig()
     installed_plugins()  # they may declare types that the artefact names
-    proto = onnx.ModelProto.FromString(model) if isinstance(model, bytes) else model
+    try:
+        proto = onnx.ModelProto.FromString(model) if isinstance(model, bytes) else model
+    except DecodeError as error:
+        raise InstallError("the artefact is no ONNX model", expected="what bb compile has written") from error
     try:
         return _install((peer_id, _claims(addresses, options.limits)), proto, targets, config, options)
     except (InstallError, PluginError) as error:

@@ -14,6 +14,8 @@ from bb_plugins.transports.tls import PEER_URI
 
 AUTHORITY = "authority"
 """Name of the authority's two files; the key's belongs on no machine that runs a Node."""
+_LONGEST_NAME = 64  # X.520: of a common name
+_LONGEST_DAYS = 36_500
 _SKEW = dt.timedelta(minutes=5)  # clocks of a federation differ
 
 
@@ -26,6 +28,7 @@ def make_authority(folder: Path, days: int = 3650, name: str = "bytesandbrains f
     """
     x509, _, ed25519, serialization = _cryptography()
     folder.mkdir(parents=True, exist_ok=True)
+    _must_be_new(folder / f"{AUTHORITY}.crt")
     key = ed25519.Ed25519PrivateKey.generate()
     title = _title(x509, name)
     builder = _builder(x509, title, title, key.public_key(), days)
@@ -53,8 +56,11 @@ def issue(folder: Path, name: str, days: int = 365, *, until: dt.datetime | None
         UsageError: the name is taken, or no name of a file.
     """
     x509, oid, ed25519, serialization = _cryptography()
-    if name == AUTHORITY or not name or Path(name).name != name:
-        raise UsageError(f"a Node cannot be called {name!r}", expected="a name for its files")
+    if name == AUTHORITY or not 0 < len(name) <= _LONGEST_NAME or Path(name).name != name:
+        raise UsageError(
+            f"a Node cannot be called {name!r}", expected=f"a name for its files, of at most {_LONGEST_NAME} letters"
+        )
+    _must_be_new(folder / f"{name}.crt")
     try:
         authority = x509.load_pem_x509_certificate((folder / f"{AUTHORITY}.crt").read_bytes())
         signer = serialization.load_pem_private_key((folder / f"{AUTHORITY}.key").read_bytes(), None)
@@ -102,8 +108,8 @@ def _title(x509: Any, name: str) -> Any:
 
 
 def _builder(x509: Any, subject: Any, issuer: Any, key: Any, days: int, until: dt.datetime | None = None) -> Any:
-    if days < 1:
-        raise UsageError(f"a certificate for {days} days", expected="1 or more")
+    if not 1 <= days <= _LONGEST_DAYS:
+        raise UsageError(f"a certificate for {days} days", expected=f"1 to {_LONGEST_DAYS}")
     now = dt.datetime.now(dt.UTC)
     end = until or now + dt.timedelta(days=days)
     begin = min(now - _SKEW, end - _SKEW)
@@ -125,12 +131,18 @@ def _usage(x509: Any, *, signs: bool) -> Any:
     )
 
 
+def _must_be_new(path: Path) -> None:
+    if path.exists():
+        raise UsageError(f"{path} exists already", hint="take another name, or remove it")
+
+
 def _write_key(path: Path, key: Any, serialization: Any) -> None:
     """Write a private key to a new file that its owner alone can read."""
     raw = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise UsageError(f"{path} exists already", hint="take another name, or remove it") from None
+        _must_be_new(path)
+        raise
     with os.fdopen(handle, "wb") as file:
         file.write(raw)

@@ -131,6 +131,7 @@ class AsyncioHost:
         self._pool: ThreadPoolExecutor | None = None
         self._journal = None if state is None else Journal(state)
         self._journal_due = 0
+        self._failure: BBError | None = None
         self._loop: asyncio.AbstractEventLoop
         self.links = Switchboard(
             Hello(node.peer_id, node.digest),
@@ -160,6 +161,7 @@ class AsyncioHost:
 
         Raises:
             RecordingError, SnapshotMismatch: what the directory holds has changed, or is of another Node or program.
+            RunFailed: it cannot be written to.
         """
         self._loop = asyncio.get_running_loop()
         self._is_open = True
@@ -169,6 +171,7 @@ class AsyncioHost:
         if self._journal is not None:
             try:
                 self._resume(self._journal)
+                self._check()
             except BBError:
                 await self.close(at_once=True)
                 raise
@@ -192,6 +195,7 @@ class AsyncioHost:
         Returns:
             Whether all was finished in time.
         """
+        self._check()
         await self.links.shut()
         self.node.fire_lifecycle("shutdown", self.now())
         self._due()
@@ -214,11 +218,12 @@ class AsyncioHost:
         """
         if not self._is_open:
             return
+        at_once = at_once or self._failure is not None
         await self.links.shut()
         self.links.hang_up(at_once=at_once)
         try:
             await self.until(lambda: not self.links.connected, 2.0)
-        except TimeoutError:
+        except (TimeoutError, BBError):
             self.links.hang_up(at_once=True)
         self._is_open = False
         if self._timer is not None:
@@ -258,8 +263,13 @@ class AsyncioHost:
             addresses: Where to find it, the preferred first; none, when it will come by itself.
             peer_class: The class that PeerSelectors find it by.
             connect: Connect now and stay connected, rather than when there is something to send.
+
+        Raises:
+            UsageError: it is to connect, and this host has a transport for none of the addresses.
         """
         parsed = [bb.Address.parse(a) if isinstance(a, str) else a for a in addresses]
+        if connect and parsed and not any(self.links.serves(a) for a in parsed):
+            self.links.transport_of(parsed[0])  # it says what is wrong
         self.node.add_peer(peer, parsed, peer_class=peer_class)
         if parsed or connect:
             neighbour = self.links.neighbour(peer)
@@ -269,6 +279,7 @@ class AsyncioHost:
 
     def invoke(self, target: str, inputs: Mapping[str, Any]) -> ExecId:
         """Begin one execution; its values come as AppEvents (`on_step`)."""
+        self._check()
         exec_id = self.node.invoke(target, inputs, self.now())
         self._due()
         return exec_id
@@ -277,7 +288,7 @@ class AsyncioHost:
         """Begin one execution, wait for its end, and return its outputs by name.
 
         Raises:
-            RunFailed: it gave none; the failed Steps are quoted.
+            RunFailed: it gave none; the failed Steps are quoted. Or the Node can be kept no more.
         """
         exec_id = self.invoke(target, inputs)
         run = self._runs[exec_id] = _Run({}, [], self._loop.create_future())
@@ -301,7 +312,9 @@ class AsyncioHost:
 
         Raises:
             TimeoutError: it did not come to hold in time.
+            RunFailed: the Node can be kept no more, and has stopped.
         """
+        self._check()
         if condition():
             return
         waiter = (condition, self._loop.create_future())
@@ -342,7 +355,7 @@ class AsyncioHost:
     def _poll(self) -> None:
         """Poll once, and do what the Node wants."""
         self._is_due = False
-        if not self._is_open:
+        if not self._is_open or self._failure is not None:
             return
         result = self.node.poll(self.now())
         sends: list[SendEnvelope] = []
@@ -353,7 +366,11 @@ class AsyncioHost:
             else:
                 others.append(step)
         if self._journal is not None and (result.steps or self._has_received):
-            self._journal.sync()  # before anybody sees anything of it, and before a peer relies on it
+            try:
+                self._journal.sync()  # before anybody sees anything of it, and before a peer relies on it
+            except OSError as error:
+                self._fail(error)
+                return
             self._has_received = False
         if sends:
             self.links.send(sends)
@@ -423,6 +440,28 @@ class AsyncioHost:
             journal.begin(self.node)
         except BBError as error:
             _log.error("the Node cannot be kept now: %s", error)
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        """Stop: nobody may see anything of the Node that is not on disk. Whoever waits is told."""
+        if self._failure is not None:
+            return
+        assert self._journal is not None
+        _log.critical("the Node stops: %s cannot be written: %s", self._journal.folder, error)
+        self._failure = RunFailed(
+            f"the Node has stopped: {self._journal.folder} cannot be written: {error.strerror}",
+            hint="make room, then start it again: it goes on from what was kept",
+        )
+        self.links.hang_up(at_once=True)
+        for future in [run.done for run in self._runs.values()] + [future for _, future in self._waiters]:
+            if not future.done():
+                future.set_exception(self._failure)
+
+    def _check(self) -> None:
+        """Raise if the Node can be kept no more."""
+        if self._failure is not None:
+            raise self._failure
 
 
 def _brief(step: Step) -> str:

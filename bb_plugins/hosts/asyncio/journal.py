@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 import bb_core as bb
-from bb_core.errors import BBError, StateInUse
+from bb_core.errors import BBError, StateInUse, UsageError
 
 _NAME: Final = re.compile(r"node-(\d{12})\.bblog")
 
@@ -46,14 +46,20 @@ class Journal:
 
     Raises:
         StateInUse: another process has it.
+        UsageError: it cannot be made, or written to.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.size = 0
         """Bytes of the present journal."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (folder / "lock").open("ab")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (folder / "lock").open("ab")
+        except OSError as error:
+            raise UsageError(
+                f"{folder} cannot keep a Node: {error.strerror}", expected="a directory that can be written to"
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -76,6 +82,8 @@ class Journal:
 
         Raises:
             SnapshotError, SnapshotUnsupported: a snapshot cannot be taken; the old journal goes on.
+            OSError: it cannot be written. The old journal is whole and stays; what is taken in from now on is kept
+                nowhere, so the Node may not go on.
         """
         before, old_size, pending = self._file, self.size, self._pending
         number = self._number + 1
@@ -89,11 +97,13 @@ class Journal:
             fresh.close()
             path.with_suffix(".new").unlink()
             raise
-        self.sync()
-        path.with_suffix(".new").rename(path)
-        self._sync_folder()
-        if before is not None:
-            before.close()
+        try:
+            self.sync()
+            path.with_suffix(".new").rename(path)
+            self._sync_folder()
+        finally:
+            if before is not None:
+                before.close()
         for other, old in self._journals():
             if other < number:
                 old.unlink()

@@ -7,6 +7,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,8 @@ _BATCH: Final = 256 * 1024
 """Bytes that are given to a link at once; one frame may be longer."""
 _LINKS: Final = 4
 """Links that one peer may have: two that were made at the same moment, and what a restart has left."""
+_SHORT: Final = 1.0
+"""Seconds: whose last link has lived for less may not want to be connected, and is not dialed again at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,9 @@ class Neighbour:
         self._task: asyncio.Task[None] | None = None
         self._knock = asyncio.Event()
         self._expiry: asyncio.TimerHandle | None = None
+        self._expiry_at = 0
+        self._opened_at = 0.0
+        self._short_links = 0  # in a row
 
     @property
     def is_quiet(self) -> bool:
@@ -88,6 +94,9 @@ class Neighbour:
             return
         self._queue.append(step)
         self._held = held
+        if self._expiry is not None and step.deadline < self._expiry_at:
+            self._expiry.cancel()
+            self._expire_at(step.deadline)
 
     def pump(self) -> None:
         """Send what can be sent; without a link, make one.
@@ -104,7 +113,7 @@ class Neighbour:
             asyncio.get_running_loop().call_soon(self._turned)
             self._send_all()
         if self._queue and self._expiry is None:
-            self._set_expiry()
+            self._expire_at(min(step.deadline for step in self._queue))
 
     def _turned(self) -> None:
         self._has_pumped = False
@@ -151,6 +160,7 @@ class Neighbour:
         """There is a link; from now on it is the one that is used."""
         self._take_back()
         self.links.append(link)
+        self._opened_at = asyncio.get_running_loop().time()
         if len(self.links) > _LINKS:
             self.links[0].abort()
         self._knock.set()
@@ -163,6 +173,9 @@ class Neighbour:
         if link is self.links[-1]:
             self._take_back()
         self.links.remove(link)
+        if not self.links:
+            is_short = asyncio.get_running_loop().time() - self._opened_at < _SHORT
+            self._short_links = self._short_links + 1 if is_short else 0
         if self._queue or self.is_kept:
             self.pump()
 
@@ -195,25 +208,28 @@ class Neighbour:
 
     async def _try(self) -> None:
         """Dial until there is a link, or nobody wants one any more."""
-        attempt = 0
+        attempt = self._short_links
         while not self.links and (self._queue or self.is_kept):
             places = list(self._places())
             if not places:
                 self._give_up("no address")
                 return
+            if attempt:
+                await self._wait(attempt)
+                if self.links:
+                    return
             if await self._dial(places):
                 return
             attempt += 1
-            self._knock.clear()
-            wait = self._board.config.patience.wait(attempt)
-            _log.info(
-                "%s is out of reach, attempt %d", self.peer, attempt, extra={"peer": str(self.peer), "wait": wait}
-            )
-            try:
-                async with asyncio.timeout(wait):
-                    await self._knock.wait()
-            except TimeoutError:
-                continue
+
+    async def _wait(self, attempt: int) -> None:
+        """Leave a peer alone for a while, or until it has connected by itself."""
+        self._knock.clear()
+        wait = self._board.config.patience.wait(attempt)
+        _log.info("%s is out of reach, attempt %d", self.peer, attempt, extra={"peer": str(self.peer), "wait": wait})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._knock.wait()
 
     async def _dial(self, places: Iterable[bb.Address]) -> bool:
         board = self._board
@@ -251,9 +267,9 @@ class Neighbour:
 
     # --- deadlines ----------------------------------------------------------------------------------------------------
 
-    def _set_expiry(self) -> None:
-        first = min(step.deadline for step in self._queue)
-        wait = max(0, first - self._board.now()) / 1e9
+    def _expire_at(self, when: int) -> None:
+        self._expiry_at = when
+        wait = max(0, when - self._board.now()) / 1e9
         self._expiry = asyncio.get_running_loop().call_later(wait, self._expire)
 
     def _expire(self) -> None:
@@ -266,4 +282,4 @@ class Neighbour:
             for step in late:
                 self._drop(step)
         if self._queue:
-            self._set_expiry()
+            self._expire_at(min(step.deadline for step in self._queue))

@@ -9,14 +9,15 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 import bb_core as bb
-from bb_core.errors import LoadError
+from bb_core.errors import LoadError, RunFailed
+from bb_core.steps import AppEvent, Step
 from bb_core.values import Record
 from bb_plugins.hosts.asyncio.host import AsyncioHost, HostConfig
 from bb_plugins.hosts.asyncio.journal import write_whole
@@ -48,13 +49,16 @@ async def run_node(settings: Settings, show: Callable[[str], None]) -> None:
             workers=config.workers, snapshot_seconds=config.snapshot_seconds, drain_seconds=config.drain_seconds
         ),
     )
+    begun: dict[str, Any] = {}
+    if settings.rounds is not None:
+        _collect(host, settings.rounds.target, begun)
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in _SIGNALS:
         loop.add_signal_handler(number, stopped.set)
     try:
         async with host:
-            work = loop.create_task(_work(host, settings, show))
+            work = loop.create_task(_work(host, settings, show, begun))
             stop = loop.create_task(stopped.wait())
             try:
                 await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -69,6 +73,16 @@ async def run_node(settings: Settings, show: Callable[[str], None]) -> None:
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
+
+
+def _collect(host: AsyncioHost, target: str, into: dict[str, Any]) -> None:
+    """Keep the outputs of what nobody waits for: a round that an earlier process has begun."""
+
+    def take(step: Step) -> None:
+        if isinstance(step, AppEvent) and step.target == target:
+            into[step.port] = step.value
+
+    host.on_step(take)
 
 
 def _end_at_once_next_time(loop: asyncio.AbstractEventLoop) -> None:
@@ -127,33 +141,55 @@ def _import(name: str, folder: Path) -> None:
         raise LoadError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
 
 
-async def _work(host: AsyncioHost, settings: Settings, show: Callable[[str], None]) -> None:
+async def _work(host: AsyncioHost, settings: Settings, show: Callable[[str], None], begun: Mapping[str, Any]) -> None:
     """Listen, make the peers known, and begin the rounds; without rounds, go on for ever."""
     for address in settings.listen:
         await host.listen(address)
     for peer in settings.peers:
         host.add_peer(bb.PeerId.parse(peer.id), peer.addresses, peer_class=peer.peer_class, connect=peer.connect)
     if settings.rounds is None:
-        await asyncio.Event().wait()
+        await host.until(lambda: False)  # it raises when the Node has stopped
     else:
-        await _rounds(host, settings.rounds, settings.path(settings.state) if settings.state else None, show)
+        await _rounds(host, settings.rounds, settings.path(settings.state) if settings.state else None, show, begun)
 
 
-async def _rounds(host: AsyncioHost, rounds: Rounds, state: Path | None, show: Callable[[str], None]) -> None:
+async def _rounds(
+    host: AsyncioHost, rounds: Rounds, state: Path | None, show: Callable[[str], None], begun: Mapping[str, Any]
+) -> None:
     """Run the rounds that have not been run yet."""
+
+    def tell(done: int, outputs: Mapping[str, Any]) -> None:
+        _log.info("round %d of %d is done", done, rounds.count, extra={"round": done})
+        show(json.dumps({"round": done, "outputs": {port: _plain(value) for port, value in outputs.items()}}))
+
     kept = None if state is None else state / "rounds.json"
-    done = json.loads(kept.read_text(encoding="utf-8"))["done"] if kept is not None and kept.exists() else 0
+    done = 0 if kept is None else _rounds_done(kept)
     if host.is_resumed and not host.node.is_idle:
         _log.info("round %d goes on where it was", done + 1)
         await host.until(lambda: host.node.is_idle)
+        if not begun:
+            raise RunFailed(f"round {done + 1} gave no output", hint="start the Node again, and it is played again")
         done = _keep(kept, done + 1)
+        tell(done, begun)
     while done < rounds.count:
         await host.until(lambda: len(host.links.connected) >= rounds.peers)
         name = rounds.input or _only_input(host.node, rounds.target)
         outputs = await host.run(rounds.target, {name: bb.TRIGGER})
         done = _keep(kept, done + 1)
-        _log.info("round %d of %d is done", done, rounds.count, extra={"round": done})
-        show(json.dumps({"round": done, "outputs": {port: _plain(value) for port, value in outputs.items()}}))
+        tell(done, outputs)
+
+
+def _rounds_done(path: Path) -> int:
+    if not path.exists():
+        return 0
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["done"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LoadError(
+            f"{path} cannot be read: {error}",
+            expected='{"done": 5}',
+            hint="write the rounds that are done into it",
+        ) from error
 
 
 def _keep(path: Path | None, done: int) -> int:

@@ -96,8 +96,19 @@ class Switchboard:
         return self._transports[protocol]
 
     async def listen(self, address: bb.Address) -> bb.Address:
-        """Open a door; returns its address with the real port."""
-        listener = await self.transport_of(address).listen(address, self)
+        """Open a door; returns its address with the real port.
+
+        Raises:
+            UsageError: there is no transport for the address, or it cannot be listened at.
+        """
+        transport = self.transport_of(address)
+        try:
+            listener = await transport.listen(address, self)
+        except OSError as error:
+            raise UsageError(
+                f"cannot listen at {address}: {error.strerror or error}",
+                expected="an address of this machine, and a port that is free",
+            ) from error
         self._listeners.append(listener)
         _log.info("listening at %s", listener.address, extra={"address": str(listener.address)})
         return listener.address

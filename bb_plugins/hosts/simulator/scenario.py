@@ -170,7 +170,7 @@ class Nodes(Struct, frozen=True, forbid_unknown_fields=True):
                 nanoseconds(cost)
         if not 0 <= self.spread < 10:
             raise ValueError(f"spread is {self.spread}; expected 0 or more, and below 10")
-        if self.straggler_factor < 1:
+        if not 1 <= self.straggler_factor < float("inf"):
             raise ValueError(f"straggler_factor is {self.straggler_factor}; expected 1 or more")
         if not 0 <= self.drift_ppm < 500_000:
             raise ValueError(f"drift_ppm is {self.drift_ppm}; expected 0 or more, and below 500000")

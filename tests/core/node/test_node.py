@@ -113,6 +113,7 @@ def install(
 @pytest.mark.parametrize(
     ("attempt", "error", "says"),
     [
+        (lambda: install(b"no protobuf"), errors.InstallError, "no ONNX model"),
         (lambda: install(Averaging().build()), errors.InstallError, "not compiled"),
         (lambda: install(_changed()), errors.InstallError, "changed after it was compiled"),
         (lambda: install(targets=()), errors.UnknownTarget, "Averaging@client"),

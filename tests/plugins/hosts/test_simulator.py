@@ -282,6 +282,7 @@ def test_a_scenario_is_read_from_a_file(tmp_path: Path) -> None:
         ('up = "60s"', "up = 1.5", ("float", "churn.up")),
         ("[churn]", "[chrun]", ("chrun", "top level")),
         ("[churn]", "[churn", ("no TOML",)),
+        ("[nodes]", "[nodes]\nstraggler_factor = nan", ("straggler_factor", "nodes")),
     ],
 )
 def test_a_wrong_scenario_is_refused_with_its_place(tmp_path: Path, old: str, new: str, told: tuple[str, ...]) -> None:

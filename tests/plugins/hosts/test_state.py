@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import bb_core as bb
-from bb_core.errors import RecordingError, SnapshotMismatch, StateInUse
+from bb_core.errors import RecordingError, RunFailed, SnapshotMismatch, StateInUse, UsageError
 from bb_core.steps import AppEvent, Step
 from bb_plugins.hosts.asyncio import AsyncioHost, HostConfig
 from bb_plugins.hosts.asyncio.journal import Journal
@@ -34,6 +37,46 @@ async def half_a_round(own: AsyncioHost, client: AsyncioHost) -> str:
     own.invoke("Averaging", {"round": bb.TRIGGER})
     await own.until(lambda: any(w.peers == (peer(2),) for w in own.node.explain()), SECONDS)
     return later
+
+
+@pytest.mark.parametrize("what", ["os.fdatasync", "Journal._sync_folder"])
+def test_a_full_disk_stops_the_node_and_nothing_that_was_seen_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    @in_loop
+    async def test() -> None:
+        async with hosts([node(0, 1), node(1, 1)]) as (_, client):
+            own = kept(0, 1, tmp_path, replace(QUICK, snapshot_seconds=1e-6))  # a new journal at each poll
+            await own.start()
+            own.add_peer(peer(1), [await client.listen(TCP)], peer_class="client")
+            await a_round(own)
+            running = asyncio.create_task(own.until(lambda: False))
+            await asyncio.sleep(0)
+            with monkeypatch.context() as patch:
+                patch.setattr(f"bb_plugins.hosts.asyncio.journal.{what}", full)
+                with pytest.raises(RunFailed, match="cannot be written: No space left"):
+                    await a_round(own)
+            with pytest.raises(RunFailed, match="the Node has stopped"):
+                await running
+            with pytest.raises(RunFailed, match="the Node has stopped"):  # there is room again, but it is too late
+                await a_round(own)
+            await own.close()
+            async with kept(0, 1, tmp_path) as again:
+                assert again.is_resumed
+                again.add_peer(peer(1), [await client.listen(TCP)], peer_class="client")
+                await again.until(lambda: again.node.is_idle, SECONDS)  # the round that it could not tell of
+                await a_round(again)
+
+    test()
+
+
+def test_a_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    with pytest.raises(UsageError, match="cannot keep a Node"):
+        Journal(tmp_path / "state")
 
 
 def test_a_contribution_survives_a_kill(tmp_path: Path) -> None:

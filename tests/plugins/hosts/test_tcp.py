@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 
 import pytest
 
 import bb_core as bb
 from bb_core.errors import HandshakeRefused, IdentityRefused, ProgramMismatch, RunFailed, UsageError
+from bb_core.steps import SendEnvelope
 from bb_plugins.hosts.asyncio import AsyncioHost, HostConfig
-from bb_plugins.hosts.asyncio.switchboard import LinkConfig
+from bb_plugins.hosts.asyncio.neighbours import Patience
+from bb_plugins.hosts.asyncio.switchboard import LinkConfig, Switchboard
 from bb_plugins.transports.handshake import encode_hello
 from bb_plugins.transports.interface import Hello
 from tests.plugins.hosts.support import QUICK, SECONDS, TCP, a_round, by_loopback, hosts, in_loop, node
@@ -315,6 +318,63 @@ def test_a_connection_after_the_most_is_closed_again() -> None:
             await talk(address, hello(2))
             await client.until(lambda: client.links.counters["refused: too many links"] == 1, SECONDS)
             assert client.links.connected == [peer(0)]
+
+    test()
+
+
+def test_who_is_turned_away_at_once_does_not_knock_without_end() -> None:
+    @in_loop
+    async def test() -> None:
+        patient = HostConfig(links=LinkConfig(patience=Patience(first=0.1, most=30.0)))
+        async with (
+            hosts([node(0, 1), node(1, 1)], config=HostConfig(links=LinkConfig(links=1))) as (own, client),
+            AsyncioHost(node(1, 1, id_=peer(2)), config=patient) as third,
+        ):
+            await a_round(own)
+            third.add_peer(client.node.peer_id, [await client.listen(TCP)], connect=True)
+            await third.until(lambda: third.links.counters["closed"] == 4, SECONDS)
+            assert third.links.counters["dialed"] == 4
+            assert third.now() >= 0.35e9  # half of 0.1, 0.2 and 0.4 at least
+
+    test()
+
+
+def test_an_envelope_is_dropped_at_its_deadline_behind_one_that_has_more_time() -> None:
+    @in_loop
+    async def test() -> None:
+        told: list[int] = []
+        done = asyncio.Event()
+
+        def outcome(number: int, ok: bool, address: bytes = b"") -> None:
+            assert not ok
+            told.append(number)
+            done.set()
+
+        began = time.monotonic_ns()
+        board = Switchboard(
+            Hello(peer(0), "x"), 1000, None, None, LinkConfig(),
+            now=lambda: time.monotonic_ns() - began, deliver=lambda *_: None, outcome=outcome, changed=lambda: None,
+        )  # fmt: skip
+        nowhere = (bb.Address.parse(f"/ip4/127.0.0.1/tcp/{free_port()}").to_bytes(),)
+        for number, deadline in ((1, 3600 * 10**9), (2, 10**8)):
+            board.send([SendEnvelope(number, peer(1), nowhere, b"data", deadline)])
+        async with asyncio.timeout(SECONDS):
+            await done.wait()
+        assert told == [2]
+        board.hang_up(at_once=True)
+
+    test()
+
+
+def test_what_cannot_be_listened_at_or_connected_to_is_refused_at_once() -> None:
+    @in_loop
+    async def test() -> None:
+        async with hosts([node(0, 1), node(1, 1)]) as (own, client):
+            address = await client.listen(TCP)
+            with pytest.raises(UsageError, match="cannot listen at"):
+                await own.listen(address)
+            with pytest.raises(UsageError, match="does not use /tcp/tls"):
+                own.add_peer(peer(3), ["/ip4/127.0.0.1/tcp/9/tls"], connect=True)
 
     test()
 

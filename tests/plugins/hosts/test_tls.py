@@ -197,8 +197,21 @@ def test_names_are_not_taken_twice_and_files_are_looked_for(federation: Path, tm
         issue(federation, "one")
     with pytest.raises(UsageError, match="exists already"):
         make_authority(federation)
-    with pytest.raises(UsageError, match="cannot be called"):
-        issue(federation, "../one")
+    for name in ("../one", "a" * 65):
+        with pytest.raises(UsageError, match="cannot be called"):
+            issue(federation, name)
+    with pytest.raises(UsageError, match="for 99999999 days"):
+        issue(federation, "long", days=99_999_999)
+    there = (tmp_path / "authority.crt", tmp_path / "one.crt")
+    for path in there:
+        path.write_text("kept")
+    with pytest.raises(UsageError, match=r"authority\.crt exists already"):
+        make_authority(tmp_path)
+    with pytest.raises(UsageError, match=r"one\.crt exists already"):
+        issue(tmp_path, "one")
+    for path in there:
+        assert path.read_text() == "kept"
+        path.unlink()
     with pytest.raises(LoadError, match="no authority"):
         issue(tmp_path, "one")
     with pytest.raises(ConfigError, match="cannot be read"):
