@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -42,8 +42,13 @@ def _with_commands(status: PluginStatus) -> PluginStatus:
         )
     except Exception as error:  # a plugin may raise anything, and the others are still to be shown
         return replace(status, error=f"its commands are missing: {type(error).__name__}: {error}")
-    names = [str(c.name) for c in app.registered_commands] + [str(g.name) for g in app.registered_groups]
+    names = [str(c.name) for c in app.registered_commands] + [_name(g) for g in app.registered_groups]
     return replace(status, adds={**status.adds, "commands": tuple(sorted(names))}) if names else status
+
+
+def _name(group: Any) -> str:
+    """What a group of commands is called: where it was added, or by itself."""
+    return group.name if isinstance(group.name, str) else str(group.typer_instance.info.name)
 
 
 def _adds(status: PluginStatus) -> str:

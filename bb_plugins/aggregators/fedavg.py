@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
-from typing import Any
+from typing import Any, Final
 
 import bb_core as bb
 from bb_core.errors import ContributionRefused
 from bb_plugins.aggregators.reductions import weighted_mean
+
+_LARGEST: Final = 2**53  # up to it every whole number is a float
 
 
 @bb.concrete("bytesandbrains.FedAvg")
@@ -39,15 +40,15 @@ class FedAvg(bb.roles.Aggregator):
                     raise ValueError(f"{name} is {value}; expected at least 1")
 
     def accept(self, ctx: bb.Context, contribution: bb.roles.Contribution) -> None:
-        """Refuse what the base refuses, and a weight that is missing, not finite, or not above zero."""
+        """Refuse what the base refuses, and a weight that is missing, not above zero, or too large to be added."""
         super().accept(ctx, contribution)
         name = self.config.weight
         if name:
             given = contribution.stats.get(name)
-            if not isinstance(given, int | float) or not isfinite(given) or given <= 0:
+            if not isinstance(given, int | float) or not 0 < given <= _LARGEST:
                 raise ContributionRefused(
                     f"an update from {contribution.source} has {given!r} as {name!r}",
-                    expected="a number above 0 in its stats",
+                    expected="a number above 0, and at most 2**53, in its stats",
                     hint="send the stats that train_epochs gives, or configure FedAvg(weight='')",
                 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -165,7 +165,7 @@ class GraphModel(bb.roles.Model):
     def loss_grad(self, ctx: bb.Context, prediction: bb.Tensor, labels: bb.Tensor) -> tuple[bb.Tensor, bb.Tensor]:
         """Return the mean loss and its gradient by the prediction, for Backward."""
         run, _ = self._plan(ctx, "loss")
-        loss, grad = run(prediction, self._labels(labels, len(prediction)))
+        loss, grad = run(prediction, self._labels(labels, prediction.shape))
         return np.asarray(loss, np.float32), np.asarray(grad)
 
     def backward(self, ctx: bb.Context, grad: bb.Tensor) -> None:
@@ -240,13 +240,17 @@ class GraphModel(bb.roles.Model):
     def _learn(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> Any:
         run, masks = self._plan(ctx, "train")
         drawn = self._drawn(ctx, masks, batch)
-        loss, *found = run(batch, self._labels(labels, len(batch)), *self._views, *self._statistics, *drawn)
+        known = self._labels(labels, (len(batch), *self._trainable.predicted[1:]))
+        loss, *found = run(batch, known, *self._views, *self._statistics, *drawn)
         if not np.isfinite(loss):
             raise RoleError(
                 f"the loss is {float(loss)}", expected="a finite number",
                 hint="lower the learning rate, or set clip_norm",
             )  # fmt: skip
         self._keep(found)
+        if not np.isfinite(self._kept.sum()):
+            self._kept[:] = 0
+            raise RoleError("a gradient is not finite, but the loss is", hint="set clip_norm, or look at the batch")
         self._move()
         return loss
 
@@ -289,10 +293,29 @@ class GraphModel(bb.roles.Model):
     def _drawn(self, ctx: bb.Context, masks: list[Any], batch: bb.Tensor) -> list[F32]:
         return [ctx.rng.random(_shape(m, len(batch)), np.float32) for m in masks]
 
-    def _labels(self, labels: bb.Tensor, rows: int) -> bb.Tensor:
-        if labels.shape[:1] != (rows,):
-            raise RoleError(f"labels have the shape {labels.shape}", expected=f"({rows}, ...), one for each example")
-        return labels.astype(np.int64 if self.config.loss == "cross_entropy" else np.float32, copy=False)
+    def _labels(self, labels: bb.Tensor, predicted: Sequence[int | str | None]) -> bb.Tensor:
+        """Check labels against the shape of their predictions, as far as it is known."""
+        of_classes = self.config.loss == "cross_entropy"
+        wanted = predicted[:-1] if of_classes else predicted
+        fits = labels.ndim == len(wanted) and all(
+            have == want or not isinstance(want, int) for have, want in zip(labels.shape, wanted, strict=True)
+        )
+        if not fits:
+            shown = ", ".join(str(w) for w in wanted)
+            raise RoleError(f"labels have the shape {labels.shape}", expected=f"({shown}), one for each prediction")
+        if not of_classes:
+            return labels.astype(np.float32, copy=False)
+        whole = labels.astype(np.int64, copy=False)
+        classes = predicted[-1]
+        if whole.size and (
+            whole.min() < 0
+            or (isinstance(classes, int) and whole.max() >= classes)
+            or (whole is not labels and not np.array_equal(whole, labels))
+        ):
+            raise RoleError(
+                f"labels from {labels.min()} to {labels.max()}", expected=f"whole numbers from 0, below {classes}"
+            )
+        return whole
 
     def _batches(self, ctx: bb.Context, data: bb.roles.DataSource) -> Iterator[tuple[bb.Tensor, bb.Tensor]]:
         whole = data.epoch_arrays(ctx)

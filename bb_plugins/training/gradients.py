@@ -45,6 +45,8 @@ def gradients(
     tape = tape_of(ready, opset)
     if of not in tape.known:
         raise NotDifferentiable(f"the graph has no value {of!r}")
+    for name in by:
+        tape.constants.pop(name, None)  # a rule may build in what a constant is, and these change
     needed = _depends(tape.nodes, by)
     for name in by:
         if name not in tape.known:
@@ -102,13 +104,13 @@ def _backward(tape: Tape, node: onnx.NodeProto, flows: dict[str, list[str]], nee
 def _graph(
     ready: onnx.GraphProto, tape: Tape, outputs: Sequence[onnx.ValueInfoProto], more: Sequence[str | None]
 ) -> onnx.GraphProto:
-    initializers = [numpy_helper.from_array(value, name) for name, value in tape.constants.items()]
-    have = {i.name: i for i in ready.initializer}
+    have = {i.name for i in ready.initializer}
+    added = [numpy_helper.from_array(value, name) for name, value in tape.constants.items() if name not in have]
     inputs = [*ready.input]
     for name in filter(None, more):
         known = tape.known[name]
         inputs.append(helper.make_tensor_value_info(name, known.elem, known.dims))
     graph = helper.make_graph(
-        tape.nodes, ready.name or "gradients", inputs, list(outputs), [have.get(i.name, i) for i in initializers]
+        tape.nodes, ready.name or "gradients", inputs, list(outputs), [*ready.initializer, *added]
     )
     return tidied(graph)

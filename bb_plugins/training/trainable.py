@@ -1,9 +1,9 @@
 """`Trainable`: an ONNX model taken apart for training: its parameters, and the graphs that predict and learn.
 
-Trained are the float32 initializers that the output depends on, but for those that are frozen by name, and the running
-statistics of BatchNormalization, which are kept beside the parameters. What a Constant gives is not trained. In
-training, Dropout draws (its mask is an input, so that the draws are the caller's) and BatchNormalization normalises by
-the batch.
+Trained are the float32 initializers that the output depends on, but for those that are frozen by name, and the
+running statistics of BatchNormalization, which are kept beside the parameters. What a Constant gives is not trained,
+nor is a scalar to whose power something is taken. In training, Dropout draws (its mask is an input, so that the draws
+are the caller's) and BatchNormalization normalises by the batch.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from hashlib import blake2b
 from math import prod
 from typing import Any
@@ -20,7 +21,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
-from bb_core.errors import NotDifferentiable
+from bb_core.errors import NotDifferentiable, UsageError, did_you_mean
 from bb_plugins.training.gradients import GRAD, gradients
 from bb_plugins.training.losses import LABELS, LOSS, with_loss
 from bb_plugins.training.prepare import constant_of
@@ -79,6 +80,7 @@ class Trainable:
 
     Raises:
         NotDifferentiable: nothing in it can be trained, or it is not sound.
+        UsageError: a pattern of `frozen` names nothing.
     """
 
     def __init__(self, model: onnx.ModelProto, frozen: Sequence[str] = ()) -> None:
@@ -99,6 +101,12 @@ class Trainable:
             for name in _reached(self.graph, self.prediction)
             if name in initial and initial[name].data_type == TensorProto.FLOAT and name not in kept
         ]
+        for pattern in frozen:
+            if not any(fnmatchcase(name, pattern) for name in initial):
+                raise UsageError(
+                    f"no initializer is called {pattern!r}, as frozen says",
+                    hint=did_you_mean(pattern.rstrip(".*"), initial),
+                )
         free = [name for name in wanted if not any(fnmatchcase(name, pattern) for pattern in frozen)]
         if not free:
             raise NotDifferentiable(
@@ -114,6 +122,11 @@ class Trainable:
         self.size = start
         text = "".join(f"{p.name}:{p.shape};" for p in self.parameters)
         self.layout = blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @cached_property
+    def predicted(self) -> tuple[int | str | None, ...]:
+        """The shape of a prediction, as far as it is known."""
+        return tape_of(self.graph, self.opset).dims(self.prediction)
 
     def first(self) -> npt.NDArray[np.float32]:
         """Return the parameters that the model has, as one vector."""
@@ -249,7 +262,9 @@ def _reached(graph: onnx.GraphProto, value: str) -> list[str]:
 
 def _settings(graph: onnx.GraphProto) -> set[str]:
     """Initializers that say how an op works, and are no weights of it."""
-    return {i for n in graph.node if n.op_type in _FIRST_ONLY for i in n.input[1:]}
+    scalars = {i.name for i in graph.initializer if not i.dims}
+    powers = {n.input[1] for n in graph.node if n.op_type == "Pow"} & scalars  # the square of a norm, say
+    return powers.union(*(n.input[1:] for n in graph.node if n.op_type in _FIRST_ONLY))
 
 
 _FIRST_ONLY = frozenset({"Clip", "Dropout", "OneHot", "Pad", "Resize"})
@@ -287,6 +302,8 @@ def _with_masks(graph: onnx.GraphProto, opset: int) -> tuple[onnx.GraphProto, li
     for number, node in enumerate(nodes):
         ratio = 0.5
         if node.op_type == "Dropout" and len(node.input) > 1 and node.input[1]:
+            if node.input[1] not in tape.constants:
+                raise NotDifferentiable("the ratio of a Dropout is not a constant", where=f"node {node.name!r}")
             ratio = float(tape.constants[node.input[1]])
         if node.op_type != "Dropout" or ratio == 0:
             tape.nodes.append(

@@ -7,6 +7,7 @@ from math import pi, sqrt
 
 import onnx
 
+from bb_core.errors import NotDifferentiable
 from bb_plugins.training.rules.table import Grads, rule
 from bb_plugins.training.tape import Tape, attributes_of
 
@@ -296,6 +297,8 @@ def _dropout(t: Tape, node: onnx.NodeProto, grads: Grads) -> Sequence[str | None
     """Through the mask that the forward pass has drawn, its second output."""
     x, mask = node.input[0], node.output[1]
     ratio = node.input[1] if len(node.input) > 1 and node.input[1] else None
+    if ratio is not None and ratio not in t.constants:
+        raise NotDifferentiable("the ratio of a Dropout is not a constant")
     known = 0.5 if ratio is None else float(t.constants[ratio])
     kept = t.op("Mul", grads[0], t.op("Cast", mask, to=t.known[x].elem, like=x), like=x)
     return [t.op("Mul", kept, t.number(1 / (1 - known), x), like=x), *([None] * (len(node.input) - 1))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 import numpy as np
 import onnx
@@ -192,8 +191,3 @@ def _conv_transpose(t: Tape, node: onnx.NodeProto, grads: Grads) -> Sequence[str
 def ones(t: Tape, like: str, sizes: Sequence[int]) -> str:
     """A kernel of one channel that sums its window."""
     return t.constant(np.ones((1, 1, *sizes)), t.dtype(like))
-
-
-def volume(sizes: Sequence[int]) -> int:
-    """How many places a window has."""
-    return prod(sizes)

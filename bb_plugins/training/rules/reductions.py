@@ -66,6 +66,8 @@ def _extreme(t: Tape, node: onnx.NodeProto, grads: Grads) -> Sequence[str | None
     """Those that are as large as the result share the gradient."""
     x, y = node.input[0], node.output[0]
     assert grads[0] is not None
+    if not axes_of(t, node):
+        return [grads[0], *_rest(node)]
     hit = t.op("Cast", t.op("Equal", x, _kept(t, node, y)), to=t.known[x].elem, like=x)
     count = t.op("ReduceSum", hit, t.ints(*axes_of(t, node)), keepdims=1)
     share = t.op("Div", _kept(t, node, grads[0]), count)
@@ -89,9 +91,11 @@ def _l1(t: Tape, node: onnx.NodeProto, grads: Grads) -> Sequence[str | None]:
 
 @rule("ReduceL2")
 def _l2(t: Tape, node: onnx.NodeProto, grads: Grads) -> Sequence[str | None]:
-    x, y = node.input[0], node.output[0]
+    """Along x; at 0, where there is no one direction, nothing."""
+    x, y = node.input[0], _kept(t, node, node.output[0])
     assert grads[0] is not None
-    share = t.op("Div", _kept(t, node, grads[0]), _kept(t, node, y))
+    length = t.op("Where", t.op("Equal", y, t.number(0, x)), t.number(1, x), y)
+    share = t.op("Div", _kept(t, node, grads[0]), length)
     return [t.op("Mul", share, x, like=x), *_rest(node)]
 
 

@@ -113,7 +113,7 @@ def _put(t: Tape, grad: str, places: str, length: str, axis: int, rank: int) -> 
 
 @rule("Pad")
 def _pad(t: Tape, node: onnx.NodeProto, grads: Grads) -> Sequence[str | None]:
-    """Cut off what was added. Other modes than constant give to what they copy, which has no rule."""
+    """Cut off what was added, and add zeros where it was cut. Other modes give to what they copy, without a rule."""
     x = node.input[0]
     if attributes_of(node).get("mode", "constant") != "constant":
         raise NotDifferentiable("Pad has a gradient rule for constant padding only")
@@ -122,9 +122,19 @@ def _pad(t: Tape, node: onnx.NodeProto, grads: Grads) -> Sequence[str | None]:
     if axes is None:
         raise NotDifferentiable("Pad has a gradient rule for constant axes only")
     where = [int(a) % rank for a in axes]
-    starts = t.op("Slice", node.input[1], t.ints(0), t.ints(len(where)))
+    pads = node.input[1]
+    known = t.constants.get(pads)
+    may_cut = known is None or bool((known < 0).any())  # where the op has cut off, there is no gradient
+    added = t.op("Max", pads, t.ints(0)) if may_cut else pads
+    starts = t.op("Slice", added, t.ints(0), t.ints(len(where)))
     lengths = t.op("Gather", t.shape(x), t.ints(*where))
-    back = t.op("Slice", grads[0], starts, t.op("Add", starts, lengths), t.ints(*where), like=x)
+    if not may_cut:
+        back = t.op("Slice", grads[0], starts, t.op("Add", starts, lengths), t.ints(*where), like=x)
+    else:
+        ends = t.op("Slice", added, t.ints(len(where)), t.ints(2 * len(where)))
+        stops = t.op("Sub", t.op("Gather", t.op("Shape", node.output[0]), t.ints(*where)), ends)
+        inside = t.op("Slice", grads[0], starts, stops, t.ints(*where))
+        back = t.op("Pad", inside, t.op("Max", t.op("Neg", pads), t.ints(0)), None, t.ints(*where), like=x)
     return [back, *([None] * (len(node.input) - 1))]
 
 

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 import onnx
 
+from bb_core.errors import NotDifferentiable
 from bb_plugins.training.rules.linear import ones
 from bb_plugins.training.rules.table import Grads, rule, saves
 from bb_plugins.training.rules.windows_of import Windows, windows_of
@@ -19,6 +20,8 @@ saves("MaxPool", 2)
 @rule("MaxPool")
 def _max_pool(t: Tape, node: onnx.NodeProto, grads: Grads) -> Sequence[str | None]:
     """Each largest element gets the gradient of its window; where it lies is the op's second output."""
+    if attributes_of(node).get("storage_order", 0):
+        raise NotDifferentiable("MaxPool has a gradient rule for storage_order 0 only")
     x, where = node.input[0], node.output[1]
     size = t.op("ReduceProd", t.shape(x), keepdims=1)
     nothing = t.op("Expand", t.number(0, x), size)

@@ -47,7 +47,7 @@ def test_without_a_weight_all_count_alike() -> None:
     np.testing.assert_array_equal(mean, weighted_mean(many, [1, 1, 1]))
 
 
-@pytest.mark.parametrize("weight", [0, -1, float("nan"), float("inf"), "many"])
+@pytest.mark.parametrize("weight", [0, -1, float("nan"), float("inf"), 1e308, "many"])
 def test_a_weight_that_is_none_is_refused(weight: Any) -> None:
     with pytest.raises(ContributionRefused, match="num_samples"):
         aggregated(FedAvg(FedAvg.Config()), updates(1), [weight])

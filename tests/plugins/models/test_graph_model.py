@@ -12,7 +12,7 @@ import pytest
 from onnx import helper, numpy_helper, parser
 
 import bb_core as bb
-from bb_core.errors import NotDifferentiable, RoleError
+from bb_core.errors import NotDifferentiable, RoleError, UsageError
 from bb_plugins.data_sources.digits import load_digits
 from bb_plugins.data_sources.partition import iid
 from bb_plugins.models.architectures import cnn, mlp
@@ -296,6 +296,50 @@ def test_schedules_and_clipping() -> None:
 def test_what_cannot_be_trained_says_why() -> None:
     with pytest.raises(NotDifferentiable, match="nothing of the model is trained"):
         graph_model(mlp(4, 2), frozen=("*",))
+
+
+def test_a_pattern_that_freezes_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match="no initializer is called 'dens0"):
+        graph_model(mlp(4, 2), frozen=("dens0.*",))
+
+
+@pytest.mark.parametrize(
+    ("loss", "labels", "told"),
+    [
+        ("mse", np.zeros(48, np.float32), "shape"),  # against (48, 10) it would be broadcast
+        ("mse", np.zeros((48, 1), np.float32), "shape"),
+        ("cross_entropy", np.zeros((48, 1), np.int64), "shape"),
+        ("cross_entropy", np.zeros(47, np.int64), "shape"),
+        ("cross_entropy", np.full(48, -1), "whole numbers from 0, below 10"),
+        ("cross_entropy", np.full(48, 10), "whole numbers from 0, below 10"),
+        ("cross_entropy", np.full(48, 0.5), "whole numbers from 0, below 10"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused_and_nothing_is_learnt(loss: str, labels: np.ndarray, told: str) -> None:
+    model, ctx = graph_model(mlp(64, 32, 10), loss=loss)
+    before = model.parameters()
+    for run in (model.train_step, model.evaluate):
+        with pytest.raises(RoleError, match=told):
+            run(ctx, X, labels)
+    np.testing.assert_array_equal(model.parameters(), before)
+
+
+def test_an_exponent_is_trained_unless_it_is_a_scalar() -> None:
+    """Generalised-mean pooling (Radenovic et al. 2018) learns its exponent; the 2 of a square is no weight."""
+    body = "a = Abs(x) b = Pow(a, p) c = Pow(b, two) y = ReduceMean<keepdims=1>(c, d)"
+    text = f"g (float[N,4] x) => (float[N,1] y) {{ {body} }}"
+    graph = written(text, p=np.full(1, 1.5, np.float32), two=np.float32(2), d=np.array([1]))
+    model, ctx = graph_model(graph, loss="mse", learning_rate=0.01)
+    x, y = np.abs(X[:, :4]) + np.float32(0.1), np.zeros((48, 1), np.float32)
+    assert model.parameters().tolist() == [1.5]
+    loss, grad = [], None
+    for p in (1.499, 1.501):
+        model.load_parameters(ctx, np.full(1, p, np.float32))
+        loss.append(float(model.compute_loss(ctx, model.forward(ctx, x), y)))
+    model.load_parameters(ctx, np.full(1, 1.5, np.float32))
+    model.train_step(ctx, x, y)
+    grad = (1.5 - model.parameters()[0]) / 0.01
+    assert grad == pytest.approx((loss[1] - loss[0]) / 0.002, rel=0.02)
     det = written("net (float[b,3,3] batch) => (float[b] y) { m = MatMul(batch, w)\n y = Det(m) }", w=drawn(3, 3))
     model, ctx = graph_model(det, loss="mse")
     with pytest.raises(NotDifferentiable, match="Det has no gradient rule"):

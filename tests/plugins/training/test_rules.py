@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from bb_core.errors import NotDifferentiable
 from bb_plugins.training.gradients import gradients
 from bb_plugins.training.rules import RULES
 from tests.oracles.onnx_ops import EXACT
@@ -107,6 +108,8 @@ CASES = [
         for op in REDUCTIONS for axes in ((1,), (-1, 0), (0, 1, 2)) for keep in (0, 1)
     ),
     Case("ReduceLogSum", ((2, 3),), {1: ints(1)}, draw=positive),
+    *(Case(op, ((2, 3),), attributes={"noop_with_empty_axes": 1}, draw=apart) for op in ("ReduceMax", "ReduceSum")),
+    Case("Pow", ((2, 3), (1,)), draw=positive),
     *(Case("CumSum", ((3, 4),), {1: np.int64(1)}, {"exclusive": e, "reverse": r}) for e in (0, 1) for r in (0, 1)),
     Case("Reshape", ((2, 6),), {1: ints(3, -1)}),
     Case("Flatten", ((2, 3, 4),), attributes={"axis": 2}),
@@ -250,6 +253,57 @@ def test_a_rule_gives_what_small_steps_give(case: Case) -> None:
                 ends.append(float(plain.run(None, values | {name: moved})[0]))
             slope = (ends[0] - ends[1]) / (2 * step)
             assert abs(slope - grad[place]) <= tolerance * max(1, abs(slope)), (name, place)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_rule_gives_the_same_for_a_parameter(case: Case) -> None:
+    """What is an initializer is a constant to a rule only if the gradient is not taken by it."""
+    rng = np.random.default_rng(7)
+    draw = case.draw or (lambda rng, shape: rng.normal(size=shape))
+    graph, names = model_of(case)
+    values = {name: np.asarray(draw(rng, shape)) for name, shape in zip(names, case.shapes, strict=True)}
+    wanted = ReferenceEvaluator(checked(gradients(graph, "total", names, OPSET)), new_ops=EXACT).run(None, values)
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
+    derived = gradients(graph, "total", names, OPSET)
+    inputs = [i for i in derived.input if i.name not in names]
+    del derived.input[:]
+    derived.input.extend(inputs)
+    found = ReferenceEvaluator(checked(derived), new_ops=EXACT).run(None, {})
+    for have, want in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(have, want)
+
+
+@pytest.mark.parametrize("is_constant", [True, False])
+def test_what_pads_cut_off_gets_no_gradient(is_constant: bool) -> None:
+    """By onnxruntime, as ONNX's own evaluator has no negative pads."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pads = ints(-1, 2, 0, -2)
+    graph, names = model_of(Case("Pad", ((4, 5),), {1: pads}))
+    values: dict[str, np.ndarray] = {names[0]: np.ones((4, 5))}
+    if not is_constant:
+        (place,) = (i for i, known in enumerate(graph.initializer) if known.name == "c1")
+        del graph.initializer[place]
+        graph.input.append(helper.make_tensor_value_info("c1", TensorProto.INT64, [4]))
+        values["c1"] = pads
+    session = onnxruntime.InferenceSession(checked(gradients(graph, "total", names, OPSET)).SerializeToString())
+    (found,) = session.run([f"grad/{names[0]}"], values)
+    wanted = np.zeros((4, 5))
+    wanted[1:, :3] = np.cos(np.arange(15.0)).reshape(3, 5)[:, 2:]
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+def test_the_length_of_zeros_has_no_direction() -> None:
+    graph, names = model_of(Case("ReduceL2", ((2, 2),), {1: ints(1)}, {"keepdims": 0}))
+    derived = ReferenceEvaluator(checked(gradients(graph, "total", names, OPSET)), new_ops=EXACT)
+    _, found = derived.run(None, {names[0]: np.array([[0.0, 0.0], [3.0, 4.0]])})
+    assert np.isfinite(found).all()
+    assert not found[0].any()
+
+
+def test_indices_by_column_have_no_rule() -> None:
+    graph, names = model_of(Case("MaxPool", ((1, 1, 4, 4),), attributes={"kernel_shape": [2, 2], "storage_order": 1}))
+    with pytest.raises(NotDifferentiable, match="storage_order"):
+        gradients(graph, "total", names, OPSET)
 
 
 def test_every_rule_has_a_case() -> None:
