@@ -45,7 +45,7 @@ format: $(VENV)/.with-dev
 
 types: $(VENV)/.with-dev
 	mypy
-	$(BIN)/python -m mypy.stubtest --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/meta/stubtest.txt \
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/meta/stubtest.txt \
 		bb_core.engine._dispatch bb_core.wire._codec
 
 bench: $(VENV)/.with-bench
