@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 import bb_core as bb
 from bb_core.errors import RoleError, did_you_mean
 from bb_plugins.backends.cpu.node import Node
@@ -69,16 +67,10 @@ class CpuBackend(bb.roles.Backend):
         return _trimmed(found, count) if gives_several(domain, op) else found
 
     def graph(self, graph: Any, opset: int) -> Callable[..., tuple[Any, ...]]:
-        """Return a callable for a whole graph, whose kernels are chosen once."""
-        from bb_plugins.backends.cpu.graph import Graph
+        """Return a callable for a whole graph, which makes a plan for each shapes of inputs that it is given."""
+        from bb_plugins.backends.cpu.plans.planned import planned
 
-        bound = Graph(graph, {"": opset})
-
-        def run(*inputs: Any) -> tuple[Any, ...]:
-            with np.errstate(all="ignore"):  # what overflows is inf, as ONNX has it
-                return tuple(bound.run(inputs))
-
-        return run
+        return planned(graph, {"": opset})
 
     def primitive(self, name: str) -> Callable[..., Any]:
         """Return an in-place training kernel."""
