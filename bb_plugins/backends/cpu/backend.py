@@ -8,6 +8,7 @@ from typing import Any
 
 import bb_core as bb
 from bb_core.errors import RoleError, did_you_mean
+from bb_plugins.backends.cpu.blas import limit_blas
 from bb_plugins.backends.cpu.node import Node
 from bb_plugins.backends.cpu.table import NAMES, NEWEST, OLDEST, gives_several, kernel_of
 
@@ -97,14 +98,3 @@ def primitive(name: str) -> Callable[..., Any]:
     found: Callable[..., Any] = getattr(import_module(f"bb_plugins.backends.cpu.kernels.{_PRIMITIVES[name]}"), name)
     return found
 
-
-_limited: dict[int, Any] = {}
-
-
-def limit_blas(threads: int) -> None:
-    """Give this process's BLAS so many threads, from now on."""
-    if threads not in _limited:
-        from threadpoolctl import ThreadpoolController
-
-        _limited.clear()
-        _limited[threads] = ThreadpoolController().limit(limits=threads, user_api="blas")

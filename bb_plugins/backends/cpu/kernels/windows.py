@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bb_plugins.backends.cpu.kernels._jit import inlined, native
-from bb_plugins.backends.cpu.kernels._memory import floats, longs, place
+from bb_plugins.backends.cpu.kernels._jit import inlined, loop, native
+from bb_plugins.backends.cpu.kernels._memory import floats, longs, place, select
 
 WINDOW_WORDS = 13
 _BASES = 1 << 20
@@ -17,47 +17,62 @@ _ZERO = np.float32(0)
 
 @inlined
 def _inside(offset, stride, length, places):
-    """Return the first place, and the one behind the last, at which `offset + place * stride` is in 0..length-1."""
+    """Return the first of some places, and the one behind the last, at which offset + place * stride is in 0..length-1."""
     low = 0 if offset >= 0 else (-offset + stride - 1) // stride
     high = (length - offset + stride - 1) // stride if offset < length else 0
     return min(low, places), max(min(high, places), min(low, places))
 
 
-@native
-def image_columns(params_at, bases_at):
-    """Lay one image (c, height, width) out as (c * kernel, places). Then: image, columns."""
-    p, bases = longs(params_at, WINDOW_WORDS + 4), longs(bases_at, _BASES)
-    c, height, width, kh, kw, sh, sw, dh, dw, ph, pw, oh, ow = (
-        p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11], p[12],
+@loop
+def image_columns(x_at, out_at, window_at, line, lines):
+    """Lay some lines of places of one image (c, height, width) out as (c * kernel, places)."""
+    p = longs(window_at, WINDOW_WORDS)
+    c, height, width, kh, kw, sh, sw, dh, dw, ph, pw, ow = (
+        p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[12],
     )  # fmt: skip
-    x, out = floats(place(p, bases, 13), c * height * width), floats(place(p, bases, 15), c * kh * kw * oh * ow)
+    x, out = floats(x_at, c * height * width), floats(out_at, c * kh * kw * lines * ow)
+    whole = sh == 1 and sw == 1 and ow == width
     to = 0
     for channel in range(c):
         for i in range(kh):
-            top, bottom = _inside(i * dh - ph, sh, height, oh)
+            offset = i * dh - ph + line * sh
+            top, bottom = _inside(offset, sh, height, lines)
             for j in range(kw):
                 left, right = _inside(j * dw - pw, sw, width, ow)
-                row = out[to : to + oh * ow]
+                row = out[to : to + lines * ow]
+                to += lines * ow
                 for k in range(top * ow):
                     row[k] = _ZERO
-                for y in range(top, bottom):
-                    line = row[y * ow : (y + 1) * ow]
-                    at = (channel * height + i * dh - ph + y * sh) * width + j * dw - pw
+                for k in range(bottom * ow, lines * ow):
+                    row[k] = _ZERO
+                if whole:  # lines follow each other in the image as in the columns: one copy, then the edges
+                    at = (channel * height + offset + top) * width + j * dw - pw
+                    part = row[top * ow : bottom * ow]
+                    end = max((bottom - top) * ow - (ow - right), left)
+                    source, body = x[at + left : at + end], part[left:end]
+                    for k in range(end - left):
+                        body[k] = source[k]
                     for k in range(left):
-                        line[k] = _ZERO
+                        for y in range(bottom - top):
+                            part[y * ow + k] = _ZERO
+                    for k in range(right, ow):
+                        for y in range(bottom - top):
+                            part[y * ow + k] = _ZERO
+                    continue
+                for y in range(top, bottom):
+                    part = row[y * ow : (y + 1) * ow]
+                    at = (channel * height + offset + y * sh) * width + j * dw - pw
+                    for k in range(left):
+                        part[k] = _ZERO
                     if sw == 1:
-                        source = x[at + left : at + right]
-                        part = line[left:right]
+                        source, body = x[at + left : at + right], part[left:right]
                         for k in range(right - left):
-                            part[k] = source[k]
+                            body[k] = source[k]
                     else:
                         for k in range(left, right):
-                            line[k] = x[at + k * sw]
+                            part[k] = x[at + k * sw]
                     for k in range(right, ow):
-                        line[k] = _ZERO
-                for k in range(bottom * ow, oh * ow):
-                    row[k] = _ZERO
-                to += oh * ow
+                        part[k] = _ZERO
 
 
 @native
@@ -101,20 +116,17 @@ def max_pool(params_at, bases_at):
     indices = longs(place(p, bases, 19), planes * oh * ow if wanted else 1)
     for plane in range(planes):
         for y in range(oh):
+            top, bottom = _inside(y * sh - ph, dh, height, kh)
             for k in range(ow):
+                left, right = _inside(k * sw - pw, dw, width, kw)
                 best, best_at = np.float32(-np.inf), -1
-                for i in range(kh):
-                    row = y * sh - ph + i * dh
-                    if row < 0 or row >= height:
-                        continue
-                    for j in range(kw):
-                        column = k * sw - pw + j * dw
-                        if column < 0 or column >= width:
-                            continue
-                        at = (plane * height + row) * width + column
-                        value = x[at]
-                        if best_at < 0 or value > best or value != value:
-                            best, best_at = value, at
+                for i in range(top, bottom):
+                    at = (plane * height + y * sh - ph + i * dh) * width + k * sw - pw
+                    for j in range(left, right):
+                        value = x[at + j * dw]
+                        better = (value > best) | (value != value) | (best_at < 0)
+                        best = select(better, value, best)
+                        best_at += (at + j * dw - best_at) * np.int64(better)
                 out[(plane * oh + y) * ow + k] = best
                 if wanted:
                     indices[(plane * oh + y) * ow + k] = best_at

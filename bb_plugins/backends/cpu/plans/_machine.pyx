@@ -14,44 +14,152 @@ ctypedef void (*sgemm_t)(
     char *, char *, int *, int *, int *, float *, float *, int *, float *, int *, float *, float *, int *
 ) noexcept nogil
 
+ctypedef void (*columns_t)(int64_t x, int64_t out, int64_t window, int64_t line, int64_t lines) noexcept nogil
+
 cdef sgemm_t _sgemm = NULL
 
-
-def use_blas(capsule) -> None:
-    """Take the matrix product that a capsule holds: `scipy.linalg.cython_blas.__pyx_capi__["sgemm"]`."""
-    global _sgemm
-    _sgemm = <sgemm_t>PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule))
+cdef int64_t SMALL = 1000000  # multiplications up to which OpenBLAS has kernels for small matrices (with AVX-512)
+cdef int64_t THIN = 64
+cdef int64_t WIDE = 128
 
 
-def multiplier() -> int:
-    """Return the address of the kernel that multiplies matrices.
+def address_in(capsule) -> int:
+    """Return the address that a capsule holds, such as one of `scipy.linalg.cython_blas.__pyx_capi__`."""
+    return <int64_t>PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule))
+
+
+def multiplier(int64_t sgemm) -> int:
+    """Return the address of the kernel that multiplies matrices, by BLAS's product at the address that is given.
 
     Parameters: how many products, whether a and b are transposed, m, n, k, the bits of alpha and beta (f32), a, b, out
     (buffer and offset each), and how many bytes further a, b and out of the next product are.
     """
-    assert _sgemm != NULL, "use_blas comes first"
+    global _sgemm
+    _sgemm = <sgemm_t>sgemm
     return <int64_t>&_multiply
 
 
 cdef void _multiply(int64_t params, int64_t bases) noexcept nogil:
     cdef int64_t *p = <int64_t *>params
     cdef int64_t *base = <int64_t *>bases
-    cdef int m = <int>p[3], n = <int>p[4], k = <int>p[5]
-    cdef char trans_a = b"T" if p[1] else b"N"
-    cdef char trans_b = b"T" if p[2] else b"N"
-    cdef int lda = m if p[1] else k
-    cdef int ldb = k if p[2] else n
-    cdef float alpha = (<float *>(p + 6))[0]
-    cdef float beta = (<float *>(p + 7))[0]
     cdef char *a = <char *>(base[p[8]] + p[9])
     cdef char *b = <char *>(base[p[10]] + p[11])
     cdef char *out = <char *>(base[p[12]] + p[13])
     cdef int64_t i
-    # BLAS takes columns first: the transposed product, of the transposed factors in the other order.
     for i in range(p[0]):
-        _sgemm(
-            &trans_b, &trans_a, &n, &m, &k, &alpha, <float *>(b + i * p[15]), &ldb, <float *>(a + i * p[14]), &lda,
-            &beta, <float *>(out + i * p[16]), &n,
+        _product(
+            p[1], p[2], p[3], p[4], p[5], (<float *>(p + 6))[0], (<float *>(p + 7))[0],
+            <float *>(a + i * p[14]), p[3] if p[1] else p[5], <float *>(b + i * p[15]), p[5] if p[2] else p[4],
+            <float *>(out + i * p[16]), p[4],
+        )
+
+
+cdef void _product(
+    bint turn_a, bint turn_b, int64_t m, int64_t n, int64_t k, float alpha, float beta,
+    float *a, int64_t lda, float *b, int64_t ldb, float *out, int64_t ldo
+) noexcept nogil:
+    """out (m, n) = alpha a b + beta out, row by row.
+
+    A thin product is done in blocks: OpenBLAS's kernels for small matrices take them as they lie, and its others lay
+    out copies first, which costs more than a thin product itself.
+    """
+    cdef int64_t some_m = m, some_n = n, some_k = k, i = 0, j, l
+    if m * n * k > SMALL and (m <= THIN or n <= THIN) and not turn_b:
+        some_m = min(m, THIN)
+        some_n = min(n, WIDE)
+        some_k = min(k, SMALL // (some_m * some_n) // 16 * 16)
+    while i < m:
+        j = 0
+        while j < n:
+            l = 0
+            while l < k:
+                _block(
+                    turn_a, turn_b, <int>min(some_m, m - i), <int>min(some_n, n - j), <int>min(some_k, k - l),
+                    alpha, beta if l == 0 else 1,
+                    a + (l * lda + i if turn_a else i * lda + l), <int>lda,
+                    b + (j * ldb + l if turn_b else l * ldb + j), <int>ldb,
+                    out + i * ldo + j, <int>ldo,
+                )
+                l += some_k
+            j += some_n
+        i += some_m
+
+
+cdef void _block(
+    bint turn_a, bint turn_b, int m, int n, int k, float alpha, float beta,
+    float *a, int lda, float *b, int ldb, float *out, int ldo
+) noexcept nogil:
+    """By BLAS, which takes columns first: the transposed product, of the transposed factors in the other order."""
+    cdef char of_a = b"T" if turn_a else b"N"
+    cdef char of_b = b"T" if turn_b else b"N"
+    _sgemm(&of_b, &of_a, &n, &m, &k, &alpha, b, &ldb, a, &lda, &beta, out, &ldo)
+
+
+def convolver() -> int:
+    """Return the address of the kernel that convolves a batch of images; `multiplier` comes first.
+
+    Parameters: images, groups, filters of a group, channels of a group times places of the kernel, places along height
+    and width, lines that are done together, the address of the kernel that lays windows out (0 where windows are single
+    elements of the whole image), the bits of beta, bytes of an image's group of channels · x, filters, out, scratch
+    (buffer and offset each) · the window.
+    """
+    return <int64_t>&_convolve
+
+
+cdef void _convolve(int64_t params, int64_t bases) noexcept nogil:
+    cdef int64_t *p = <int64_t *>params
+    cdef int64_t *base = <int64_t *>bases
+    cdef int64_t groups = p[1], m = p[2], deep = p[3], height = p[4], width = p[5], lines = p[6]
+    cdef columns_t lay_out = <columns_t>p[7]
+    cdef float beta = (<float *>(p + 8))[0]
+    cdef int64_t x = base[p[10]] + p[11], columns = base[p[16]] + p[17]
+    cdef float *weight = <float *>(base[p[12]] + p[13])
+    cdef float *out = <float *>(base[p[14]] + p[15])
+    cdef int64_t at, line, some, group
+    for at in range(p[0] * groups):
+        group = at % groups
+        line = 0
+        while line < height:
+            some = min(lines, height - line)
+            if lay_out != NULL:
+                lay_out(x + at * p[9], columns, <int64_t>(p + 18), line, some)
+                _product(
+                    False, False, m, some * width, deep, 1, beta, weight + group * m * deep, deep, <float *>columns,
+                    some * width, out + at * m * height * width + line * width, height * width,
+                )
+            else:
+                _product(
+                    False, False, m, some * width, deep, 1, beta, weight + group * m * deep, deep,
+                    <float *>(x + at * p[9]) + line * width, height * width,
+                    out + at * m * height * width + line * width, height * width,
+                )
+            line += lines
+
+
+def filter_gradient() -> int:
+    """Return the address of the kernel that sums what each image says of a convolution's filters; see `convolver`.
+
+    Parameters: images, filters, channels times places of the kernel, places along height and width, the address of the
+    kernel that lays windows out, bytes of an image · x, gradient by the convolution's output (images, places, filters),
+    out (channels times places of the kernel, filters), scratch (buffer and offset each) · the window.
+    """
+    return <int64_t>&_filter_gradient
+
+
+cdef void _filter_gradient(int64_t params, int64_t bases) noexcept nogil:
+    cdef int64_t *p = <int64_t *>params
+    cdef int64_t *base = <int64_t *>bases
+    cdef int64_t m = p[1], deep = p[2], places = p[3] * p[4]
+    cdef columns_t lay_out = <columns_t>p[5]
+    cdef int64_t x = base[p[7]] + p[8], columns = base[p[13]] + p[14]
+    cdef float *grad = <float *>(base[p[9]] + p[10])
+    cdef float *out = <float *>(base[p[11]] + p[12])
+    cdef int64_t at
+    for at in range(p[0]):
+        lay_out(x + at * p[6], columns, <int64_t>(p + 15), 0, p[3])
+        _product(
+            False, False, deep, m, places, 1, 0 if at == 0 else 1, <float *>columns, places, grad + at * m * places, m,
+            out, m,
         )
 
 

@@ -14,6 +14,7 @@ from bb_plugins.backends.cpu.node import as_axes
 from bb_plugins.backends.cpu.ops.convolution import Window, window_of
 from bb_plugins.backends.cpu.plans.program import (
     ABSENT,
+    FILTER_GRADIENT,
     At,
     Draft,
     Op,
@@ -397,6 +398,19 @@ def _matmul(draft: Draft, op: Op) -> bool:
 # --- windows ----------------------------------------------------------------------------------------------------------
 
 
+_AT_ONCE: Final = 1 << 19
+"""Bytes of windows that are laid out together, so that the cache holds them; one line of places at least."""
+
+
+def _two(lengths: Sequence[int]) -> tuple[int, int]:
+    """Write the lengths of one or two axes as two."""
+    return (1, int(lengths[0])) if len(lengths) == 1 else (int(lengths[0]), int(lengths[1]))
+
+
+def _count(lengths: Sequence[int]) -> int:
+    return int(np.prod(lengths, dtype=np.int64))
+
+
 def _flat(window: Window, channels: int, space: Sequence[int]) -> list[int]:
     """A window's parameters, with one axis of space written as two."""
     lack = 2 - len(window.kernel)
@@ -409,6 +423,7 @@ def _flat(window: Window, channels: int, space: Sequence[int]) -> list[int]:
 
 def _conv(draft: Draft, op: Op) -> bool:
     from bb_plugins.backends.cpu.kernels.windows import image_columns
+    from bb_plugins.backends.cpu.plans.machine import convolver, multiplier
 
     x, weight = op.inputs[:2]
     bias = op.inputs[2] if len(op.inputs) > 2 else ABSENT
@@ -418,31 +433,53 @@ def _conv(draft: Draft, op: Op) -> bool:
         return False
     groups = int(op.node.get("group", 1))
     n, channels, *space = shape
-    m = filters[0]
-    if groups > 8:
-        return False
+    m, inner = filters[0] // groups, channels // groups
     window = window_of(op.node, space, tuple(filters[2:]))
-    places = int(np.prod(window.out, dtype=np.int64))
-    deep = channels // groups * int(np.prod(window.kernel, dtype=np.int64))
+    height, width = _two(window.out)
+    deep = inner * _count(window.kernel)
     inside = not any(window.before) and all(s == 1 for s in window.strides)
     plain = inside and all(k == 1 for k in window.kernel) and tuple(window.out) == tuple(space)
-    columns = None if plain else draft.scratch(deep * groups * places)
-    flat = _flat(window, channels, space)
+    lines = min(height, max(1, _AT_ONCE // (4 * deep * width)))
+    columns = draft.scratch(1 if plain else deep * lines * width)
     if bias != ABSENT:
-        whole = (n, m, places)
+        whole = (n, filters[0], height * width)
         _copy(draft, whole, 4, (draft.at(bias), [0, 1, 0]), (draft.at(out), contiguous_strides(whole)))
-    image = channels * int(np.prod(space, dtype=np.int64))
-    for i in range(n):
-        if columns is not None:
-            draft.step(image_columns.address, [*flat, draft.at(x, i * image * 4), draft.at(columns)])
-        for g in range(groups):
-            part = draft.at(columns, g * deep * places * 4) if columns is not None else draft.at(
-                x, (i * image + g * deep * places) * 4
-            )
-            _product(
-                draft, m // groups, places, deep, draft.at(weight, g * (m // groups) * deep * 4), part,
-                draft.at(out, (i * m + g * (m // groups)) * places * 4), beta=1.0 if bias != ABSENT else 0.0,
-            )  # fmt: skip
+    multiplier()
+    draft.step(
+        convolver(),
+        [n, groups, m, deep, height, width, lines, 0 if plain else image_columns.address,
+         bits(1.0 if bias != ABSENT else 0.0), inner * _count(space) * 4, draft.at(x), draft.at(weight), draft.at(out),
+         draft.at(columns), *_flat(window, inner, space)],
+    )  # fmt: skip
+    return True
+
+
+def _filter_gradient(draft: Draft, op: Op) -> bool:
+    """The gradient by a convolution's filters; see `rewriting`."""
+    from bb_plugins.backends.cpu.kernels.windows import image_columns
+    from bb_plugins.backends.cpu.plans.machine import filter_gradient, multiplier
+
+    x, grad = op.inputs
+    out = op.outputs[0]
+    shape, found, filters = _shape(draft, x), _shape(draft, grad), _shape(draft, out)
+    if len(shape) not in (3, 4) or not _all_f32(draft, x, grad, out):
+        return False
+    n, channels, *space = shape
+    before = op.node.get("before")
+    window = Window(tuple(filters[2:]), op.node.get("strides"), op.node.get("dilations"), before, before, tuple(found[2:]))
+    deep, m, places = channels * _count(window.kernel), filters[0], _count(window.out)
+    columns, turned, found_turned = (draft.scratch(k) for k in (deep * places, n * m * places, deep * m))
+    # Both are turned around, so that no factor of the product is: OpenBLAS is slow where the second one is.
+    _copy(
+        draft, (n, places, m), 4, (draft.at(grad), [m * places, 1, places]), (draft.at(turned), [m * places, m, 1])
+    )
+    multiplier()
+    draft.step(
+        filter_gradient(),
+        [n, m, deep, *_two(window.out), image_columns.address, channels * _count(space) * 4, draft.at(x),
+         draft.at(turned), draft.at(found_turned), draft.at(columns), *_flat(window, channels, space)],
+    )  # fmt: skip
+    _copy(draft, (m, deep), 4, (draft.at(found_turned), [1, m]), (draft.at(out), [deep, 1]))
     return True
 
 
@@ -543,6 +580,6 @@ _LOWER: Final[dict[str, Lower]] = {
     "LayerNormalization": _layer_norm, "LogSoftmax": _rows("log_softmax"), "Softmax": _rows("softmax"),
     "SoftmaxCrossEntropyLoss": _cross_entropy,
     "Gemm": _gemm, "MatMul": _matmul,
-    "AveragePool": _average_pool, "Conv": _conv, "ConvTranspose": _conv_transpose,
+    "AveragePool": _average_pool, "Conv": _conv, FILTER_GRADIENT: _filter_gradient, "ConvTranspose": _conv_transpose,
     "GlobalAveragePool": _global_average, "MaxPool": _max_pool,
 }  # fmt: skip

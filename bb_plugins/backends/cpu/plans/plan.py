@@ -14,6 +14,7 @@ from bb_plugins.backends.cpu.plans.elementwise import Unit, grouped
 from bb_plugins.backends.cpu.plans.lowering import lower
 from bb_plugins.backends.cpu.plans.machine import Call, Machine
 from bb_plugins.backends.cpu.plans.program import ABSENT, At, Draft, PythonStep, Step
+from bb_plugins.backends.cpu.plans.rewriting import rewritten
 from bb_plugins.backends.cpu.plans.simplify import without_repeats, without_unread
 from bb_plugins.backends.cpu.plans.tiling import lower_group
 from bb_plugins.backends.cpu.plans.trial import trial
@@ -46,8 +47,9 @@ class Plan:
         known, ops = trial(graph, inputs)
         if any(k.size == 0 for k in known if k.shape is not None):
             raise Unplannable
-        ops = without_unread(without_repeats(ops, set(graph.outputs_at)), graph.outputs_at)
         self._draft = Draft(known)
+        ops = without_repeats(ops, set(graph.outputs_at))
+        ops = without_unread(rewritten(self._draft, without_unread(ops, graph.outputs_at), graph.outputs_at), graph.outputs_at)
         units = grouped(ops, known)
         readers = _readers(units, graph.outputs_at)
         for index, unit in enumerate(units):
