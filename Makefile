@@ -36,7 +36,7 @@ setup: $(VENV)/.with-dev
 lint: $(VENV)/.with-dev
 	ruff check .
 	ruff format --check .
-	cython-lint bb_core
+	cython-lint bb_core bb_plugins
 	codespell
 
 format: $(VENV)/.with-dev
@@ -46,7 +46,7 @@ format: $(VENV)/.with-dev
 types: $(VENV)/.with-dev
 	mypy
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/meta/stubtest.txt \
-		bb_core.engine._dispatch bb_core.wire._codec
+		bb_core.engine._dispatch bb_core.wire._codec bb_plugins.backends.cpu.plans._machine
 
 bench: $(VENV)/.with-bench
 	$(BIN)/bb bench $(BENCH_ARGS)

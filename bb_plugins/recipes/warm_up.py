@@ -18,19 +18,35 @@ from bb_plugins.models.mlp import MLP, plan_of
 
 
 def warm_up(names: Iterable[str], progress: Callable[[int, int, str], None] | None = None) -> None:
-    """Compile kernels of `TRIALS`, or load them from the cache.
+    """Compile kernels, or load them from the cache.
 
     Args:
-        names: Which.
+        names: Which, of `every_kernel`.
         progress: Called before each with (how many are done, how many there are, its name), and once at the end.
     """
     wanted = tuple(names)
     for done, name in enumerate(wanted):
         if progress is not None:
             progress(done, len(wanted), name)
-        TRIALS[name]()
+        _ready(name)
     if progress is not None:
         progress(len(wanted), len(wanted), "ready")
+
+
+def every_kernel() -> tuple[str, ...]:
+    """Return the names of all kernels: those that are called from Python, and those of plans."""
+    from bb_plugins.backends.cpu.kernels.natives import natives
+
+    return (*TRIALS, *natives())
+
+
+def _ready(name: str) -> None:
+    from bb_plugins.backends.cpu.kernels.natives import natives
+
+    if name in TRIALS:
+        TRIALS[name]()
+    else:
+        assert natives()[name].address
 
 
 def _mlp(name: str) -> Callable[[], None]:
@@ -73,4 +89,4 @@ TRIALS: Final[dict[str, Callable[[], object]]] = {
     "erf": lambda: elementwise.compiled("erf", _UPDATE),
     "gelu": lambda: elementwise.compiled("gelu", _UPDATE),
 }
-"""Kernel -> a call of it, the parts before the whole: a kernel that calls others loads faster when they are there."""
+"""Kernel that Python calls -> a call of it, the parts before the whole: one that calls others loads faster then."""

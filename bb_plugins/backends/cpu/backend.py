@@ -97,4 +97,3 @@ def primitive(name: str) -> Callable[..., Any]:
 
     found: Callable[..., Any] = getattr(import_module(f"bb_plugins.backends.cpu.kernels.{_PRIMITIVES[name]}"), name)
     return found
-

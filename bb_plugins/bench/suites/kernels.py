@@ -14,7 +14,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from bb_plugins.backends.cpu.backend import CpuBackend, limit_blas
+from bb_plugins.backends.cpu.backend import CpuBackend
+from bb_plugins.backends.cpu.blas import limit_blas
 from bb_plugins.bench.harness import Measure, slope
 
 _OPSET = 21
@@ -77,10 +78,9 @@ def test_tiny_nodes(row: Measure) -> None:
     """What one more Add of float32[4] costs in a chain of them, without rewriting the graph."""
     inputs = {"v0": _f(4), "x": _f(4)}
     many, few = _adds(1000), _adds(100)
-    sides = [slope(make(many), make(few), 900) for make in (
-        lambda g: _ours(g, inputs), lambda g: _theirs(g, inputs, optimised=False),
-    )]  # fmt: skip
-    row("Add of float32[4], one node more", sides[0], peer=("onnxruntime", sides[1]), timed=True)
+    ours = slope(_ours(many, inputs), _ours(few, inputs), 900)
+    theirs = slope(_theirs(many, inputs, optimised=False), _theirs(few, inputs, optimised=False), 900)
+    row("Add of float32[4], one node more", ours, peer=("onnxruntime", theirs), timed=True)
 
 
 @pytest.mark.parametrize("n", [8, 64, 256, 1024])
@@ -119,9 +119,7 @@ def test_rows(row: Measure, op: str, n: int) -> None:
     _row(row, f"{op} {n} x {n}", graph, inputs, limit=_copy(inputs["x"]))
 
 
-@pytest.mark.parametrize(
-    ("n", "channels", "side", "filters"), [(8, 32, 32, 32), (1, 64, 56, 64), (32, 1, 28, 8)]
-)
+@pytest.mark.parametrize(("n", "channels", "side", "filters"), [(8, 32, 32, 32), (1, 64, 56, 64), (32, 1, 28, 8)])
 def test_conv(row: Measure, n: int, channels: int, side: int, filters: int) -> None:
     """A convolution of 3 x 3."""
     inputs = {"x": _f(n, channels, side, side), "w": _f(filters, channels, 3, 3)}

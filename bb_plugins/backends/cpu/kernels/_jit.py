@@ -8,9 +8,9 @@ beforehand. `nogil` lets a host run other Nodes meanwhile; divisions follow nump
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, TypeVar, cast
 
@@ -49,7 +49,12 @@ class Native:
         self._compiled = numba.cfunc(signature, cache=kept, error_model="numpy")(self._function)
         if not self._compiled.cache_hits:
             _note(self.__name__, perf_counter() - began)
-        return int(self._compiled.address)
+        return int(cast(Any, self._compiled).address)
+
+    @property
+    def cache(self) -> str:
+        """Where it is kept on disk."""
+        return str(self.address and cast(Any, self._compiled)._cache.cache_path)
 
 
 def native(function: Callable[[Any, Any], None]) -> Native:

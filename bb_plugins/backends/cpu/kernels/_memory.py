@@ -6,13 +6,23 @@ is two parameters: the number of its buffer and the offset in bytes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numba
+import numba.extending
 from llvmlite import ir
-from numba import carray, types
-from numba.extending import intrinsic
+from numba import types
 
 from bb_plugins.backends.cpu.kernels._jit import inlined
+
+
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """Make a function whose LLVM instructions are written by hand; numba's own has no types."""
+    return numba.extending.intrinsic(function)
+
+
+carray: Any = numba.carray  # type: ignore[attr-defined]  # it is there
 
 
 def _pointer(element: Any) -> Any:
@@ -30,7 +40,6 @@ def _pointer(element: Any) -> Any:
 
 _to_floats = _pointer(types.float32)
 _to_longs = _pointer(types.int64)
-_to_ints = _pointer(types.int32)
 _to_octets = _pointer(types.uint8)
 
 
@@ -44,12 +53,6 @@ def floats(address, count):
 def longs(address, count):
     """View `count` int64 at an address."""
     return carray(_to_longs(address), (count,))
-
-
-@inlined
-def ints(address, count):
-    """View `count` int32 at an address."""
-    return carray(_to_ints(address), (count,))
 
 
 @inlined

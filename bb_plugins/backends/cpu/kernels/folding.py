@@ -147,7 +147,10 @@ def picked_loss(params_at, bases_at):
 
 @native
 def layer_norm(params_at, bases_at):
-    """Normalise each row (Ba et al. 2016). Parameters: rows, n, bits of epsilon, whether there is a bias, x, scale, bias, out, mean, 1 / deviation."""
+    """Normalise each row (Ba et al. 2016).
+
+    Parameters: rows, n, the bits of epsilon, whether there is a bias, x, scale, bias, out, mean, 1 / deviation.
+    """
     params, bases = longs(params_at, 16), longs(bases_at, _BASES)
     rows, n, biased = params[0], params[1], params[3] != 0
     epsilon = floats(params_at + 16, 1)[0]

@@ -19,8 +19,7 @@ _ROUNDER = np.float32(12582912.0)
 _ROUNDER_BITS = np.int32(0x4B400000)
 _EXP_LOWEST, _EXP_NORMAL, _EXP_HIGHEST = np.float32(-104.0), np.float32(-87.0), np.float32(89.0)
 _E0, _E1, _E2, _E3, _E4 = (
-    np.float32(c)
-    for c in (0.5, 0.1666657030582428, 0.04166654497385025, 0.008364380337297916, 0.0013927684631198645)
+    np.float32(c) for c in (0.5, 0.1666657030582428, 0.04166654497385025, 0.008364380337297916, 0.0013927684631198645)
 )
 
 # log: x = 2^k (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), and log(1 + f) = f - f^2 / 2 + f^3 P(f).
@@ -194,5 +193,5 @@ def erf(x):
 
 @inlined
 def gelu(x):
-    """x (1 + erf(x / sqrt(2))) / 2, the Gaussian error linear unit (Hendrycks and Gimpel 2016)."""
+    """X (1 + erf(x / sqrt(2))) / 2, the Gaussian error linear unit (Hendrycks and Gimpel 2016)."""
     return _HALF * x * (_ONE + erf(x * _ROOT_HALF))

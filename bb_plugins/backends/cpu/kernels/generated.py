@@ -19,8 +19,9 @@ _modules: dict[str, ModuleType] = {}
 
 def folder() -> Path:
     """Return where the sources are kept: in numba's cache folder if that is set, else beside the kernels' own cache."""
-    if numba.config.CACHE_DIR:
-        return Path(numba.config.CACHE_DIR) / "bytesandbrains"
+    chosen: str = numba.config.CACHE_DIR  # type: ignore[attr-defined]  # numba sets its options at import
+    if chosen:
+        return Path(chosen) / "bytesandbrains"
     here = Path(__file__).parent / "__pycache__"
     if os.access(here if here.exists() else here.parent, os.W_OK):
         return here / "generated"
@@ -52,7 +53,8 @@ def _loaded(source: str, name: str) -> ModuleType:
         exec(compile(source, str(path), "exec"), module.__dict__)
         return module
     spec = spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module  # numba finds the module of a function by its name
     spec.loader.exec_module(module)
@@ -68,4 +70,4 @@ def _keep(path: Path, source: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
         file.write(source)
-    os.replace(file.name, path)
+    Path(file.name).replace(path)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from bb_plugins.backends.cpu.kernels._jit import native
+from bb_plugins.backends.cpu.kernels._jit import inlined, native
 from bb_plugins.backends.cpu.kernels._memory import floats, longs, octets, place
 
 _BASES = 1 << 20
@@ -12,7 +10,10 @@ _BASES = 1 << 20
 
 @native
 def copy_view(params_at, bases_at):
-    """Copy between two views of equal lengths. Parameters: rank, bytes of an element (1, 4 or 8), from, to, lengths, strides of from, strides of to, in elements."""
+    """Copy between two views of equal lengths.
+
+    Parameters: rank, bytes of an element (1, 4 or 8), from, to, lengths, strides of from, strides of to, in elements.
+    """
     params, bases = longs(params_at, 6), longs(bases_at, _BASES)
     rank, size = params[0], params[1]
     layout = longs(params_at + 48, 3 * rank)
@@ -30,25 +31,29 @@ def copy_view(params_at, bases_at):
             to += index * layout[2 * rank + axis]
             rest = further
         if size == 4:
-            source, out = floats(source_at + 4 * at, inner * step + 1), floats(out_at + 4 * to, inner * to_step + 1)
-            if step == 1 and to_step == 1:
-                for i in range(inner):
-                    out[i] = source[i]
-            elif step == 0 and to_step == 1:
-                value = source[0]
-                for i in range(inner):
-                    out[i] = value
-            else:
-                for i in range(inner):
-                    out[i * to_step] = source[i * step]
+            _copy_line(floats(source_at + 4 * at, inner * step + 1), step, floats(out_at + 4 * to, inner * to_step + 1),
+                       to_step, inner)  # fmt: skip
         elif size == 8:
-            wide, wide_out = longs(source_at + 8 * at, inner * step + 1), longs(out_at + 8 * to, inner * to_step + 1)
-            for i in range(inner):
-                wide_out[i * to_step] = wide[i * step]
+            _copy_line(longs(source_at + 8 * at, inner * step + 1), step, longs(out_at + 8 * to, inner * to_step + 1),
+                       to_step, inner)  # fmt: skip
         else:
-            small, small_out = octets(source_at + at, inner * step + 1), octets(out_at + to, inner * to_step + 1)
-            for i in range(inner):
-                small_out[i * to_step] = small[i * step]
+            _copy_line(octets(source_at + at, inner * step + 1), step, octets(out_at + to, inner * to_step + 1),
+                       to_step, inner)  # fmt: skip
+
+
+@inlined
+def _copy_line(source, step, out, to_step, n):
+    """Copy n elements, `step` apart in the source and `to_step` in the output."""
+    if step == 1 and to_step == 1:
+        for i in range(n):
+            out[i] = source[i]
+    elif step == 0 and to_step == 1:
+        value = source[0]
+        for i in range(n):
+            out[i] = value
+    else:
+        for i in range(n):
+            out[i * to_step] = source[i * step]
 
 
 @native
@@ -79,7 +84,10 @@ def scatter_add(params_at, bases_at):
 
 @native
 def one_hot(params_at, bases_at):
-    """Write rows with one class set. Parameters: rows, classes, bits of off and on, labels i64, out; others are all off."""
+    """Write rows with one class set; a label that is none leaves its row off.
+
+    Parameters: rows, classes, bits of off and on, labels i64, out.
+    """
     params, bases = longs(params_at, 8), longs(bases_at, _BASES)
     rows, n = params[0], params[1]
     off, on = floats(params_at + 16, 1)[0], floats(params_at + 24, 1)[0]

@@ -1,7 +1,7 @@
 """Runs a program of elementwise steps tile by tile: what lies between two steps stays in the first-level cache.
 
-A step is a loop over one tile. Its operands are memory that runs along with the tiles, or a register, which is a tile of
-scratch memory. What is broadcast, transposed or boolean is laid out in a register first.
+A step is a loop over one tile. Its operands are memory that runs along with the tiles, or a register: a tile of scratch
+memory. What is broadcast, transposed or boolean is laid out in a register first.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Windows over images (n, c, height, width): laid out as columns for a matrix product, put back, or pooled.
 
-Parameters begin with the window: c, height, width, kernel (2), strides (2), dilations (2), padding before (2), places (2).
+Parameters begin with the window: c, height, width, and for both axes: kernel, strides, dilations, padding before it,
+places.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _ZERO = np.float32(0)
 
 @inlined
 def _inside(offset, stride, length, places):
-    """Return the first of some places, and the one behind the last, at which offset + place * stride is in 0..length-1."""
+    """Return the first place, and the one behind the last, at which offset + place * stride is in 0..length-1."""
     low = 0 if offset >= 0 else (-offset + stride - 1) // stride
     high = (length - offset + stride - 1) // stride if offset < length else 0
     return min(low, places), max(min(high, places), min(low, places))
@@ -31,7 +32,7 @@ def image_columns(x_at, out_at, window_at, line, lines):
         p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[12],
     )  # fmt: skip
     x, out = floats(x_at, c * height * width), floats(out_at, c * kh * kw * lines * ow)
-    whole = sh == 1 and sw == 1 and ow == width
+    together = sh == 1 and sw == 1 and ow == width
     to = 0
     for channel in range(c):
         for i in range(kh):
@@ -41,43 +42,59 @@ def image_columns(x_at, out_at, window_at, line, lines):
                 left, right = _inside(j * dw - pw, sw, width, ow)
                 row = out[to : to + lines * ow]
                 to += lines * ow
-                for k in range(top * ow):
-                    row[k] = _ZERO
-                for k in range(bottom * ow, lines * ow):
-                    row[k] = _ZERO
-                if whole:  # lines follow each other in the image as in the columns: one copy, then the edges
-                    at = (channel * height + offset + top) * width + j * dw - pw
-                    part = row[top * ow : bottom * ow]
-                    end = max((bottom - top) * ow - (ow - right), left)
-                    source, body = x[at + left : at + end], part[left:end]
-                    for k in range(end - left):
-                        body[k] = source[k]
-                    for k in range(left):
-                        for y in range(bottom - top):
-                            part[y * ow + k] = _ZERO
-                    for k in range(right, ow):
-                        for y in range(bottom - top):
-                            part[y * ow + k] = _ZERO
+                _clear(row[: top * ow])
+                _clear(row[bottom * ow :])
+                at = (channel * height + offset + top * sh) * width + j * dw - pw
+                if together:
+                    _lines_together(x, at, row[top * ow : bottom * ow], left, right, ow)
                     continue
                 for y in range(top, bottom):
-                    part = row[y * ow : (y + 1) * ow]
-                    at = (channel * height + offset + y * sh) * width + j * dw - pw
-                    for k in range(left):
-                        part[k] = _ZERO
-                    if sw == 1:
-                        source, body = x[at + left : at + right], part[left:right]
-                        for k in range(right - left):
-                            body[k] = source[k]
-                    else:
-                        for k in range(left, right):
-                            part[k] = x[at + k * sw]
-                    for k in range(right, ow):
-                        part[k] = _ZERO
+                    _one_line(x, at, sw, row[y * ow : (y + 1) * ow], left, right)
+                    at += sh * width
+
+
+@inlined
+def _clear(x):
+    for i in range(x.shape[0]):
+        x[i] = _ZERO
+
+
+@inlined
+def _lines_together(x, at, out, left, right, ow):
+    """Lines that follow each other in the image as in the columns: copied at once, then the edges cleared."""
+    end = max(out.shape[0] - (ow - right), left)
+    source, body = x[at + left : at + end], out[left:end]
+    for k in range(end - left):
+        body[k] = source[k]
+    for first in range(0, out.shape[0], ow):
+        for k in range(left):
+            out[first + k] = _ZERO
+        for k in range(right, ow):
+            out[first + k] = _ZERO
+
+
+@inlined
+def _one_line(x, at, step, out, left, right):
+    """One line; places outside left..right-1 are padding."""
+    for k in range(left):
+        out[k] = _ZERO
+    if step == 1:
+        source, body = x[at + left : at + right], out[left:right]
+        for k in range(right - left):
+            body[k] = source[k]
+    else:
+        for k in range(left, right):
+            out[k] = x[at + k * step]
+    for k in range(right, out.shape[0]):
+        out[k] = _ZERO
 
 
 @native
 def add_columns(params_at, bases_at):
-    """Add columns (c * kernel, places) up to the image (c, height, width) they were laid out from. Then: columns, image."""
+    """Add columns (c * kernel, places) up to an image (c, height, width), the reverse of laying it out.
+
+    Then: columns, image.
+    """
     p, bases = longs(params_at, WINDOW_WORDS + 4), longs(bases_at, _BASES)
     c, height, width, kh, kw, sh, sw, dh, dw, ph, pw, oh, ow = (
         p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11], p[12],

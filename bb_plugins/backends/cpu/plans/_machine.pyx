@@ -9,13 +9,6 @@ import numpy as np
 
 cnp.import_array()
 
-ctypedef void (*native_t)(int64_t params, int64_t bases) noexcept nogil
-ctypedef void (*sgemm_t)(
-    char *, char *, int *, int *, int *, float *, float *, int *, float *, int *, float *, float *, int *
-) noexcept nogil
-
-ctypedef void (*columns_t)(int64_t x, int64_t out, int64_t window, int64_t line, int64_t lines) noexcept nogil
-
 cdef sgemm_t _sgemm = NULL
 
 cdef int64_t SMALL = 1000000  # multiplications up to which OpenBLAS has kernels for small matrices (with AVX-512)
@@ -63,7 +56,7 @@ cdef void _product(
     A thin product is done in blocks: OpenBLAS's kernels for small matrices take them as they lie, and its others lay
     out copies first, which costs more than a thin product itself.
     """
-    cdef int64_t some_m = m, some_n = n, some_k = k, i = 0, j, l
+    cdef int64_t some_m = m, some_n = n, some_k = k, i = 0, j, at
     if m * n * k > SMALL and (m <= THIN or n <= THIN) and not turn_b:
         some_m = min(m, THIN)
         some_n = min(n, WIDE)
@@ -71,16 +64,16 @@ cdef void _product(
     while i < m:
         j = 0
         while j < n:
-            l = 0
-            while l < k:
+            at = 0
+            while at < k:
                 _block(
-                    turn_a, turn_b, <int>min(some_m, m - i), <int>min(some_n, n - j), <int>min(some_k, k - l),
-                    alpha, beta if l == 0 else 1,
-                    a + (l * lda + i if turn_a else i * lda + l), <int>lda,
-                    b + (j * ldb + l if turn_b else l * ldb + j), <int>ldb,
+                    turn_a, turn_b, <int>min(some_m, m - i), <int>min(some_n, n - j), <int>min(some_k, k - at),
+                    alpha, beta if at == 0 else 1,
+                    a + (at * lda + i if turn_a else i * lda + at), <int>lda,
+                    b + (j * ldb + at if turn_b else at * ldb + j), <int>ldb,
                     out + i * ldo + j, <int>ldo,
                 )
-                l += some_k
+                at += some_k
             j += some_n
         i += some_m
 
@@ -163,6 +156,7 @@ cdef void _filter_gradient(int64_t params, int64_t bases) noexcept nogil:
         )
 
 
+@cython.final
 cdef class Call:
     """A step that is Python: a kernel, and where its inputs are taken from and its outputs go.
 
@@ -173,9 +167,6 @@ cdef class Call:
         bound: For each output the buffer by which kernels read it, or -1.
         kinds: For each output that is bound its dtype and shape.
     """
-
-    cdef object kernel
-    cdef tuple inputs, outputs, bound, kinds
 
     def __init__(self, kernel, tuple inputs, tuple outputs, tuple bound, tuple kinds) -> None:
         self.kernel = kernel
@@ -205,13 +196,6 @@ cdef class Machine:
         results: For each output of the plan its place, and its shape if it is the view of another, else None.
         owned: Memory that must not be given away: results that lie in it are copied. Or None.
     """
-
-    cdef list schedule, values
-    cdef tuple inputs, made, shown, results
-    cdef object steps, params, bases, owned
-    cdef int64_t *step_at
-    cdef int64_t param_at, base_at
-    cdef int64_t *base
 
     def __init__(self, list schedule, steps, params, bases, list values, tuple inputs, tuple made, tuple shown,
                  tuple results, owned) -> None:
@@ -254,7 +238,7 @@ cdef class Machine:
         """
         cdef list values = self.values[:]
         cdef cnp.ndarray array
-        cdef tuple row, wanted
+        cdef tuple row
         cdef int64_t first, last, i
         cdef Py_ssize_t at = 0
         for row in self.inputs:

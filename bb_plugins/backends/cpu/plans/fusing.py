@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+import numpy as np
+
 from bb_plugins.backends.cpu.plans.elementwise import Tape
 from bb_plugins.backends.cpu.plans.program import At, Draft, Known, broadcast_strides, collapsed, contiguous_strides
 
@@ -78,7 +80,8 @@ def _source(draft: Draft, tape: Tape, outside: dict[int, int], stored: dict[int,
     values = [*outside, *stored.values()]
     count = len(values)
     lengths = 3 + 2 * count
-    opened, loads = [], []
+    opened: list[str] = []
+    loads: list[str] = []
     for i, (value, step) in enumerate(zip(values, inner, strict=True)):
         view, size = ("octets", 1) if draft.known[value].is_bool() else ("floats", 4)
         opened.append(f"x{i} = {view}(place(p, bases, {3 + 2 * i}) + {size} * o{i}, {'n' if step else '1'})")
@@ -91,7 +94,7 @@ def _source(draft: Draft, tape: Tape, outside: dict[int, int], stored: dict[int,
     body = [f"r{register} = np.float32({_literal(key)})" for key, register in tape.constants.items()] + body
     for name, (out, *operands) in tape.steps:
         registers = {letter: f"r{r}" for letter, r in zip("abc", operands, strict=False)}
-        body.append(f"r{out} = {_LETTER.sub(lambda m, given=registers: given[m[0]], ELEMENTS[name])}")
+        body.append(f"r{out} = {_with(registers, ELEMENTS[name])}")
     for i, (register, value) in enumerate(stored.items(), len(outside)):
         what = f"1 if r{register} != 0 else 0" if draft.known[value].is_bool() else f"r{register}"
         body.append(f"x{i}[i] = {what}")
@@ -105,9 +108,11 @@ def _source(draft: Draft, tape: Tape, outside: dict[int, int], stored: dict[int,
     )  # fmt: skip
 
 
+def _with(registers: dict[str, str], expression: str) -> str:
+    return _LETTER.sub(lambda match: registers[match[0]], expression)
+
+
 def _literal(key: int) -> str:
     """A float32 by its bits, as Python writes it."""
-    import numpy as np
-
     value = float(np.array(key, np.uint32).view(np.float32))
     return {"inf": "np.inf", "-inf": "-np.inf", "nan": "np.nan"}.get(repr(value), repr(value))

@@ -6,7 +6,7 @@ Each function writes the steps of an op and says so, or says that it is not for 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -120,6 +120,7 @@ def _slice(draft: Draft, op: Op) -> bool:
     if not size or op.node.version < 10:
         return False
     starts, _, axes, steps = [*given, None, None][:4]
+    assert starts is not None
     shape = _shape(draft, source)
     along = range(len(starts)) if axes is None else [int(a) % len(shape) for a in axes]
     strides, at = contiguous_strides(shape), 0
@@ -163,13 +164,14 @@ def _pad(draft: Draft, op: Op) -> bool:
     pads, value, axes = [*given, None, None][:3]
     if len(op.inputs) > 2 and op.inputs[2] != ABSENT and value is None:
         return False
+    assert pads is not None
     shape, whole = _shape(draft, source), _shape(draft, out)
     along = range(len(shape)) if axes is None else [int(a) % len(shape) for a in axes]
     half = len(pads) // 2
     if any(int(p) < 0 for p in pads):
         return False
     strides = contiguous_strides(whole)
-    at = sum(int(pads[i]) * strides[axis] for i, axis in zip(range(half), along, strict=True))
+    at = sum(int(before) * strides[axis] for before, axis in zip(pads[:half], along, strict=True))
     number = 0.0 if value is None else float(value.reshape(-1)[0])
     draft.step(fill.address, [draft.known[out].size, bits(number), draft.at(out)])
     _copy(draft, shape, 4, (draft.at(source), contiguous_strides(shape)), (draft.at(out, at * 4), strides))
@@ -201,13 +203,16 @@ def _one_hot(draft: Draft, op: Op) -> bool:
     known = draft.known[values]
     out = _shape(draft, op.outputs[0])
     last = int(op.node.get("axis", -1)) in (-1, len(out) - 1)
-    if not last or known.constant is None or not _all_f32(draft, op.outputs[0]) or draft.known[labels].dtype != np.int64:
+    if (
+        not last
+        or known.constant is None
+        or not _all_f32(draft, op.outputs[0])
+        or draft.known[labels].dtype != np.int64
+    ):
         return False
     off, on = (float(v) for v in known.constant)
     rows = draft.known[labels].size
-    draft.step(
-        one_hot.address, [rows, out[-1], bits(off), bits(on), draft.at(labels), draft.at(op.outputs[0])]
-    )
+    draft.step(one_hot.address, [rows, out[-1], bits(off), bits(on), draft.at(labels), draft.at(op.outputs[0])])
     return True
 
 
@@ -231,7 +236,8 @@ def _reduce(kind: str) -> Lower:
         at, lengths = source, list(shape)
         for i, (first, behind) in enumerate(reversed(runs)):
             before, n, after = (
-                int(np.prod(part, dtype=np.int64)) for part in (lengths[:first], lengths[first:behind], lengths[behind:])
+                int(np.prod(part, dtype=np.int64))
+                for part in (lengths[:first], lengths[first:behind], lengths[behind:])
             )
             last = i == len(runs) - 1
             to = out if last else draft.scratch(before * after)
@@ -466,13 +472,13 @@ def _filter_gradient(draft: Draft, op: Op) -> bool:
         return False
     n, channels, *space = shape
     before = op.node.get("before")
-    window = Window(tuple(filters[2:]), op.node.get("strides"), op.node.get("dilations"), before, before, tuple(found[2:]))
+    window = Window(
+        tuple(filters[2:]), op.node.get("strides"), op.node.get("dilations"), before, before, tuple(found[2:])
+    )
     deep, m, places = channels * _count(window.kernel), filters[0], _count(window.out)
     columns, turned, found_turned = (draft.scratch(k) for k in (deep * places, n * m * places, deep * m))
     # Both are turned around, so that no factor of the product is: OpenBLAS is slow where the second one is.
-    _copy(
-        draft, (n, places, m), 4, (draft.at(grad), [m * places, 1, places]), (draft.at(turned), [m * places, m, 1])
-    )
+    _copy(draft, (n, places, m), 4, (draft.at(grad), [m * places, 1, places]), (draft.at(turned), [m * places, m, 1]))
     multiplier()
     draft.step(
         filter_gradient(),

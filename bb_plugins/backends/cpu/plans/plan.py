@@ -49,14 +49,16 @@ class Plan:
             raise Unplannable
         self._draft = Draft(known)
         ops = without_repeats(ops, set(graph.outputs_at))
-        ops = without_unread(rewritten(self._draft, without_unread(ops, graph.outputs_at), graph.outputs_at), graph.outputs_at)
+        ops = without_unread(
+            rewritten(self._draft, without_unread(ops, graph.outputs_at), graph.outputs_at), graph.outputs_at
+        )
         units = grouped(ops, known)
         readers = _readers(units, graph.outputs_at)
         for index, unit in enumerate(units):
             if unit.shape is None:
                 lower(self._draft, unit.ops[0])
             else:
-                lower_group(self._draft, unit, lambda v, me=index: bool(readers.get(v, set()) - {me}))
+                lower_group(self._draft, unit, {v for v, who in readers.items() if who - {index}})
         self.in_python = tuple(s.op.name for s in self._draft.steps if isinstance(s, PythonStep))
         self.kernels = len(self._draft.steps) - len(self.in_python)
         if not self.kernels:
@@ -123,9 +125,7 @@ class _Layout:
         roots = {draft.root(v) for v in self.outputs}
         outside = {*self.inputs, *draft.made_by_python, ABSENT}
         self.made = [v for v in sorted(native & roots) if v not in outside and self.known[v].constant is None]
-        self.inner = sorted(
-            v for v in native if v not in outside and v not in roots and self.known[v].constant is None
-        )
+        self.inner = sorted(v for v in native if v not in outside and v not in roots and self.known[v].constant is None)
         offsets, self.arena_bytes = placed(self._lives())
         # Buffer 0 is the arena. All else that kernels read or write has a buffer of its own.
         own = [v for v in sorted(native) if v not in offsets]
@@ -174,7 +174,9 @@ class _Layout:
                     params += [0 if inside else self.buffer[p.value], p.offset + self.offset.get(p.value, 0)]
                 else:
                     params.append(p)
-        return np.array(table, np.int64).reshape(-1, 2), np.array([p & _WORD for p in params] or [0], np.uint64).view(np.int64)
+        return np.array(table, np.int64).reshape(-1, 2), np.array([p & _WORD for p in params] or [0], np.uint64).view(
+            np.int64
+        )
 
     def machine(self) -> Machine:
         """Make memory, and a machine that runs in it."""
@@ -193,18 +195,17 @@ class _Layout:
             if root in self.offset:
                 values[v] = self._in(arena, v, self.offset[root] + offset)
             elif root != v and self.known[v].constant is None:
-                shown.append((v, root, self.known[v].shape))
-        inputs = tuple((self.known[v].dtype, self.known[v].shape, v, self.buffer.get(v, -1)) for v in self.inputs)
-        made = tuple((self.known[v].dtype, self.known[v].shape, v, self.buffer[v]) for v in self.made)
+                shown.append((v, root, self.known[v].kind[1]))
+        inputs = tuple((*self.known[v].kind, v, self.buffer.get(v, -1)) for v in self.inputs)
+        made = tuple((*self.known[v].kind, v, self.buffer[v]) for v in self.made)
         return Machine(
             self._schedule(), self.steps, self.params, bases, values, inputs, made, tuple(shown), self._results(),
             arena if self.arena_bytes else None,
         )  # fmt: skip
 
     def _in(self, arena: Any, value: int, offset: int) -> Any:
-        known = self.known[value]
-        assert known.dtype is not None and known.shape is not None
-        part = arena[offset : offset + known.nbytes].view(known.dtype).reshape(known.shape)
+        dtype, shape = self.known[value].kind
+        part = arena[offset : offset + self.known[value].nbytes].view(dtype).reshape(shape)
         part.flags.writeable = False
         return part
 
@@ -219,7 +220,7 @@ class _Layout:
                 found.append((first, native))
             first = native
             bound = tuple(self.buffer.get(v, -1) if v else -1 for v in step.op.outputs)
-            kinds = tuple((self.known[v].dtype, self.known[v].shape) if v else None for v in step.op.outputs)
+            kinds = tuple(self.known[v].kind if v in self.buffer else None for v in step.op.outputs)
             places = tuple(v or -1 for v in step.op.outputs)
             found.append(Call(step.op.kernel, step.op.inputs, places, bound, kinds))
         if native > first:

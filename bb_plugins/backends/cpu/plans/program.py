@@ -45,6 +45,13 @@ class Known:
         """How much memory it takes."""
         return self.size * (self.dtype.itemsize if self.dtype is not None else 0)
 
+    @property
+    def kind(self) -> tuple[np.dtype[Any], tuple[int, ...]]:
+        """Its type and shape, where it is an array."""
+        assert self.dtype is not None
+        assert self.shape is not None
+        return self.dtype, self.shape
+
     def is_f32(self) -> bool:
         """Say whether it is a float32 tensor of a known shape."""
         return self.fixed and self.dtype == np.float32

@@ -16,9 +16,9 @@ def rewritten(draft: Draft, ops: Sequence[Op], outputs: Sequence[int]) -> list[O
     book = _Book(ops, outputs)
     found = []
     for op in ops:
-        op = _folded(draft, op, book)
-        found.append(_gradient(draft, op, book) or op)
-        book.makers |= dict.fromkeys((v for v in op.outputs if v), found[-1])
+        better = _gradient(draft, op, book) or _folded(draft, op, book)
+        found.append(better)
+        book.makers |= dict.fromkeys((v for v in better.outputs if v), better)
     return found
 
 
@@ -39,7 +39,12 @@ class _Book:
 
 def _folded(draft: Draft, op: Op, book: _Book) -> Op:
     """Let a convolution by constant filters scale and shift itself, in place of a BatchNormalization behind it."""
-    if op.node.op != "BatchNormalization" or op.node.flag("training_mode") or any(op.outputs[1:]) or op.node.version < 9:
+    if (
+        op.node.op != "BatchNormalization"
+        or op.node.flag("training_mode")
+        or any(op.outputs[1:])
+        or op.node.version < 9
+    ):
         return op
     conv = book.only(op.inputs[0], "Conv")
     if conv is None or not draft.known[op.outputs[0]].is_f32():

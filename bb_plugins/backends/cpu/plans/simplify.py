@@ -9,7 +9,9 @@ import numpy as np
 
 from bb_plugins.backends.cpu.plans.program import Op
 
-_DRAWS = frozenset({"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"})
+_DRAWS = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
 
 
 def without_repeats(ops: Sequence[Op], kept: Collection[int]) -> list[Op]:
@@ -17,9 +19,8 @@ def without_repeats(ops: Sequence[Op], kept: Collection[int]) -> list[Op]:
     same: dict[int, int] = {}
     seen: dict[Any, Op] = {}
     found = []
-    for op in ops:
-        inputs = tuple(same.get(v, v) for v in op.inputs)
-        op = Op(op.node, op.kernel, inputs, op.outputs)
+    for given in ops:
+        op = Op(given.node, given.kernel, tuple(same.get(v, v) for v in given.inputs), given.outputs)
         key = _key(op)
         first = None if key is None else seen.setdefault(key, op)
         if first is None or first is op or any(v in kept for v in op.outputs):

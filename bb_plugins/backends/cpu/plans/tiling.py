@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,13 +23,13 @@ class _Layout:
     at: int
 
 
-def lower_group(draft: Draft, unit: Unit, read_outside: Callable[[int], bool]) -> None:
+def lower_group(draft: Draft, unit: Unit, read_outside: Collection[int]) -> None:
     """Write a group as one step.
 
     Args:
         draft: Where to.
         unit: The group.
-        read_outside: Says of a value whether ops of other units, or the caller, read it.
+        read_outside: Values that ops of other units, or the caller, read.
     """
     tape, registers, outside = Tape(), {ABSENT: -1}, dict[int, int]()
     for op in unit.ops:
@@ -40,14 +40,14 @@ def lower_group(draft: Draft, unit: Unit, read_outside: Callable[[int], bool]) -
         write = writer_of(op, draft.known)
         assert write is not None
         registers[op.outputs[0]] = write(tape, op, [registers[v] for v in inputs])
-    stored = {registers[op.outputs[0]]: op.outputs[0] for op in unit.ops if read_outside(op.outputs[0])}
+    stored = {registers[op.outputs[0]]: op.outputs[0] for op in unit.ops if op.outputs[0] in read_outside}
     assert unit.shape is not None
     if not fuse(draft, tape, unit.shape, outside, stored):
         _Tiling(draft, tape, unit.shape).write(outside, stored)
 
 
 def _as_read(draft: Draft, op: Op) -> Sequence[int]:
-    """Return an op's inputs; those that go along the channels of a batch of images are shown in a shape that does so."""
+    """Return an op's inputs; those that go along the channels of images are shown in a shape that does so."""
     if op.node.op != "BatchNormalization":
         return op.inputs
     rank = len(draft.known[op.inputs[0]].shape or ())
@@ -77,16 +77,14 @@ class _Tiling:
             stored: Register -> the value that it is written to.
         """
         for key, register in self.tape.constants.items():
-            value = np.array([key], np.uint32).view(np.float32)
-            self._read(register, self.draft.constant(value))
+            self._read(register, self.draft.constant(np.array([key], np.uint32).view(np.float32)))
         for value, register in outside.items():
             self._read(register, value)
         booleans = {r: v for r, v in stored.items() if self.draft.known[v].is_bool()}
         self.where |= {r: (self.draft.at(v), 4) for r, v in stored.items() if r not in booleans}
         self._calls(booleans)
         for register, value in booleans.items():
-            place, step = self.where[register]
-            self.each.append([self.tiles.STORE_BOOL, self.draft.at(value), place, step])
+            self.each.append([self.tiles.STORE_BOOL, self.draft.at(value), *self.where[register]])
         steps = [*self.once, *self.each]
         head = 3 + len(steps) * self.tiles.STEP_WORDS
         params: list[int | At] = [self.count, len(self.once), len(self.each)]
