@@ -17,13 +17,13 @@ ELEMENTS: Final = {
     "abs": "abs(a)",
     "add": "a + b",
     "and": "a * b",
-    "ceil": "ceil(a)",
+    "ceil": "np.ceil(a)",
     "copy": "a",
     "div": "a / b",
     "equal": "select(a == b, ONE, ZERO)",
     "erf": "f.erf(a)",
     "exp": "f.exp(a)",
-    "floor": "floor(a)",
+    "floor": "np.floor(a)",
     "gelu": "f.gelu(a)",
     "greater": "select(a > b, ONE, ZERO)",
     "greater_equal": "select(a >= b, ONE, ZERO)",
@@ -41,7 +41,7 @@ ELEMENTS: Final = {
     "sigmoid": "f.sigmoid(a)",
     "sign": "select(a > ZERO, ONE, select(a < ZERO, -ONE, a))",
     "softplus": "f.softplus(a)",
-    "sqrt": "sqrt(a)",
+    "sqrt": "np.sqrt(a)",
     "sub": "a - b",
     "tanh": "f.tanh(a)",
     "where": "select(a != ZERO, b, c)",
@@ -49,8 +49,6 @@ ELEMENTS: Final = {
 """Name -> what it computes of a, b and c."""
 
 _HEAD: Final = '''"""Made by {maker} for functions {digest}; it is made again when it is missing."""
-
-from math import ceil, floor, sqrt
 
 import numpy as np
 

@@ -3,7 +3,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-I64 = npt.NDArray[np.int64]
+_I64 = npt.NDArray[np.int64]
 
 class ShapeChanged(Exception): ...
 
@@ -23,9 +23,9 @@ class Machine:
     def __init__(
         self,
         schedule: list[Call | tuple[int, int]],
-        steps: I64,
-        params: I64,
-        bases: I64,
+        steps: _I64,
+        params: _I64,
+        bases: _I64,
         values: list[Any],
         inputs: tuple[tuple[np.dtype[Any], tuple[int, ...], int, int], ...],
         made: tuple[tuple[np.dtype[Any], tuple[int, ...], int, int], ...],

@@ -1,6 +1,7 @@
 """Writes a group of elementwise ops as a kernel of its own, made and compiled for it: one pass over memory.
 
-It gives the same bytes as the group run tile by tile. That needs no compiler, so small groups are run that way.
+It gives the same bytes as the group run tile by tile, the bits of a NaN aside. That needs no compiler, so small groups
+are run that way.
 """
 
 from __future__ import annotations
