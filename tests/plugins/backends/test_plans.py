@@ -204,6 +204,10 @@ CASES: dict[str, Callable[[], tuple[list[onnx.NodeProto], dict[str, Any]]]] = {
     "conv, dilated": conv(dilations=[2, 3], pads=[2, 1, 0, 3]),
     "conv, in groups": conv(group=2, pads=[1, 1, 1, 1]),
     "conv, same": conv(auto_pad="SAME_LOWER", strides=[2, 2]),
+    "conv, by channel": lambda: (
+        [node("Conv", "x w b", "y", group=4, strides=[2, 1], pads=[1, 2, 0, 1])],
+        {"x": f(2, 4, 9, 7), "w": f(4, 1, 3, 3), "b": f(4)},
+    ),
     "conv of 1 x 1": lambda: ([node("Conv", "x w", "y")], {"x": f(2, 4, 5, 5), "w": f(3, 4, 1, 1)}),
     "conv of 1 x 1, in groups": lambda: (
         [node("Conv", "x w", "y", group=2)], {"x": f(2, 4, 5, 5), "w": f(6, 2, 1, 1)}

@@ -13,7 +13,7 @@ from bb_plugins.backends.cpu.kernels._memory import floats, longs, place, select
 
 WINDOW_WORDS = 13
 _BASES = 1 << 20
-_ZERO = np.float32(0)
+_ZERO, _ONE, _LEAST = np.float32(0), np.float32(1), np.float32(-np.inf)
 
 
 @inlined
@@ -131,44 +131,126 @@ def max_pool(params_at, bases_at):
     planes, wanted = p[13] * c, p[14] != 0
     x, out = floats(place(p, bases, 15), planes * height * width), floats(place(p, bases, 17), planes * oh * ow)
     indices = longs(place(p, bases, 19), planes * oh * ow if wanted else 1)
-    for plane in range(planes):
-        for y in range(oh):
-            top, bottom = _inside(y * sh - ph, dh, height, kh)
+    for line in range(planes * oh):
+        plane, y = line // oh, line % oh
+        top, bottom = _inside(y * sh - ph, dh, height, kh)
+        best = out[line * ow : (line + 1) * ow]
+        for k in range(ow):
+            best[k] = _LEAST
+        if wanted:
+            best_at = indices[line * ow : (line + 1) * ow]
             for k in range(ow):
-                left, right = _inside(k * sw - pw, dw, width, kw)
-                best, best_at = np.float32(-np.inf), -1
-                for i in range(top, bottom):
-                    at = (plane * height + y * sh - ph + i * dh) * width + k * sw - pw
-                    for j in range(left, right):
-                        value = x[at + j * dw]
-                        better = (value > best) | (value != value) | (best_at < 0)
-                        best = select(better, value, best)
-                        best_at += (at + j * dw - best_at) * np.int64(better)
-                out[(plane * oh + y) * ow + k] = best
+                best_at[k] = -1
+        for i in range(top, bottom):
+            for j in range(kw):
+                left, right = _inside(j * dw - pw, sw, width, ow)
+                at = (plane * height + y * sh - ph + i * dh) * width + j * dw - pw
                 if wanted:
-                    indices[(plane * oh + y) * ow + k] = best_at
+                    _higher_at(best, best_at, x, at, sw, left, right)
+                else:
+                    _higher(best, x, at, sw, left, right)
+
+
+@inlined
+def _higher(best, x, at, step, left, right):
+    """Let each of left..right-1 be the larger of itself and its place in x; NaN wins."""
+    part = best[left:right]
+    if step == 1:
+        source = x[at + left : at + right]
+        for k in range(right - left):
+            part[k] = select(source[k] <= part[k], part[k], select(part[k] != part[k], part[k], source[k]))
+    else:
+        for k in range(right - left):
+            value = x[at + (left + k) * step]
+            part[k] = select(value <= part[k], part[k], select(part[k] != part[k], part[k], value))
+
+
+@inlined
+def _higher_at(best, best_at, x, at, step, left, right):
+    """The same, with the index of the first of the largest."""
+    for k in range(left, right):
+        value = x[at + k * step]
+        better = (best_at[k] < 0) | (value > best[k]) | ((value != value) & (best[k] == best[k]))
+        best[k] = select(better, value, best[k])
+        best_at[k] += (at + k * step - best_at[k]) * np.int64(better)
 
 
 @native
 def average_pool(params_at, bases_at):
-    """Average each window of n images. Then: n, whether padding counts, padding behind (2), x, out."""
-    p, bases = longs(params_at, WINDOW_WORDS + 8), longs(bases_at, _BASES)
+    """Average each window of n images.
+
+    Then: n, whether padding counts, padding behind it along both axes, x, out, scratch for a line of places.
+    """
+    p, bases = longs(params_at, WINDOW_WORDS + 10), longs(bases_at, _BASES)
     c, height, width, kh, kw, sh, sw, dh, dw, ph, pw, oh, ow = (
         p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11], p[12],
     )  # fmt: skip
     planes, padding = p[13] * c, p[14] != 0
     x, out = floats(place(p, bases, 17), planes * height * width), floats(place(p, bases, 19), planes * oh * ow)
-    for plane in range(planes):
-        for y in range(oh):
-            for k in range(ow):
-                total, count = _ZERO, 0
-                for i in range(kh):
-                    row = y * sh - ph + i * dh
-                    for j in range(kw):
-                        column = k * sw - pw + j * dw
-                        if 0 <= row < height and 0 <= column < width:
-                            total += x[(plane * height + row) * width + column]
-                            count += 1
-                        elif padding and row < height + p[15] and column < width + p[16]:
-                            count += 1
-                out[(plane * oh + y) * ow + k] = total / np.float32(count)
+    counts = floats(place(p, bases, 21), ow)
+    for k in range(ow):
+        counts[k] = np.float32(_counted(k * sw - pw, dw, width, kw, padding, pw, p[16]))
+    for line in range(planes * oh):
+        plane, y = line // oh, line % oh
+        top, bottom = _inside(y * sh - ph, dh, height, kh)
+        total = out[line * ow : (line + 1) * ow]
+        _clear(total)
+        for i in range(top, bottom):
+            for j in range(kw):
+                left, right = _inside(j * dw - pw, sw, width, ow)
+                at = (plane * height + y * sh - ph + i * dh) * width + j * dw - pw
+                _add_scaled(total, x, at, sw, left, right, _ONE)
+        rows = np.float32(_counted(y * sh - ph, dh, height, kh, padding, ph, p[15]))
+        for k in range(ow):
+            total[k] /= rows * counts[k]
+
+
+@inlined
+def _counted(offset, step, length, kernel, padding, before, after):
+    """Count the places of a kernel along one axis that lie in the input, or in its padding too."""
+    if padding:
+        first, behind = _inside(offset + before, step, length + before + after, kernel)
+    else:
+        first, behind = _inside(offset, step, length, kernel)
+    return behind - first
+
+
+@inlined
+def _add_scaled(total, x, at, step, left, right, scale):
+    """Add, to each of left..right-1, its place in x by a factor."""
+    part = total[left:right]
+    if step == 1:
+        source = x[at + left : at + right]
+        for k in range(right - left):
+            part[k] += scale * source[k]
+    else:
+        for k in range(right - left):
+            part[k] += scale * x[at + (left + k) * step]
+
+
+@native
+def conv_by_channel(params_at, bases_at):
+    """Convolve each channel of n images with a filter of its own.
+
+    Then: n, whether there is a bias, x, filters, bias, out.
+    """
+    p, bases = longs(params_at, WINDOW_WORDS + 10), longs(bases_at, _BASES)
+    c, height, width, kh, kw, sh, sw, dh, dw, ph, pw, oh, ow = (
+        p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11], p[12],
+    )  # fmt: skip
+    planes, biased = p[13] * c, p[14] != 0
+    x, weight = floats(place(p, bases, 15), planes * height * width), floats(place(p, bases, 17), c * kh * kw)
+    bias, out = floats(place(p, bases, 19), c if biased else 1), floats(place(p, bases, 21), planes * oh * ow)
+    for line in range(planes * oh):
+        plane, y = line // oh, line % oh
+        channel = plane % c
+        top, bottom = _inside(y * sh - ph, dh, height, kh)
+        total = out[line * ow : (line + 1) * ow]
+        first = bias[channel] if biased else _ZERO
+        for k in range(ow):
+            total[k] = first
+        for i in range(top, bottom):
+            for j in range(kw):
+                left, right = _inside(j * dw - pw, sw, width, ow)
+                at = (plane * height + y * sh - ph + i * dh) * width + j * dw - pw
+                _add_scaled(total, x, at, sw, left, right, weight[(channel * kh + i) * kw + j])

@@ -34,7 +34,7 @@ class Plan:
         inputs: The shapes and types that the plan is for.
 
     Raises:
-        Unplannable: an input is no array, a value has no elements, or no op has a kernel.
+        Unplannable: an input is no array, or no op has a kernel.
 
     Attributes:
         kernels: How many kernels run.
@@ -45,8 +45,6 @@ class Plan:
         if not all(isinstance(i, np.ndarray) for i in inputs):
             raise Unplannable
         known, ops = trial(graph, inputs)
-        if any(k.size == 0 for k in known if k.shape is not None):
-            raise Unplannable
         self._draft = Draft(known)
         ops = without_repeats(ops, set(graph.outputs_at))
         ops = without_unread(

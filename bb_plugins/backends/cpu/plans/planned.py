@@ -29,12 +29,13 @@ class Planned:
     """A graph that is run by plans.
 
     A run gives the same bytes whether its plan was there or had to be made. What has no plan runs op by op: inputs that
-    are no arrays, values without elements, and graphs without an op that a kernel does.
+    are no arrays, and graphs without an op that a kernel does.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.plans: list[Plan] = []
+        self._without: set[Any] = set()
         self._making = Lock()
 
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
@@ -42,18 +43,20 @@ class Planned:
         for plan in self.plans:
             if plan.fits(inputs):
                 return self._run(plan, inputs)
-        with np.errstate(all="ignore"):  # what overflows is inf, as ONNX has it
-            plan_or_none = self._made(inputs)
-        return self._op_by_op(inputs) if plan_or_none is None else self._run(plan_or_none, inputs)
+        kinds = tuple((i.dtype, i.shape) if isinstance(i, np.ndarray) else type(i) for i in inputs)
+        made = None if kinds in self._without else self._made(inputs, kinds)
+        return self._op_by_op(inputs) if made is None else self._run(made, inputs)
 
-    def _made(self, inputs: tuple[Any, ...]) -> Plan | None:
+    def _made(self, inputs: tuple[Any, ...], kinds: Any) -> Plan | None:
         with self._making:
             for plan in self.plans:
                 if plan.fits(inputs):
                     return plan
             try:
-                plan = Plan(self.graph, inputs)
+                with np.errstate(all="ignore"):  # what overflows is inf, as ONNX has it
+                    plan = Plan(self.graph, inputs)
             except Unplannable:
+                self._without.add(kinds)
                 return None
             self.plans = [plan, *self.plans[: _KEPT - 1]]
             return plan

@@ -53,12 +53,12 @@ class Known:
         return self.dtype, self.shape
 
     def is_f32(self) -> bool:
-        """Say whether it is a float32 tensor of a known shape."""
-        return self.fixed and self.dtype == np.float32
+        """Say whether it is a float32 tensor of a known shape, with elements."""
+        return self.fixed and self.dtype == np.float32 and self.size > 0
 
     def is_bool(self) -> bool:
-        """Say whether it is a boolean tensor of a known shape."""
-        return self.fixed and self.dtype == np.bool_
+        """Say whether it is a boolean tensor of a known shape, with elements."""
+        return self.fixed and self.dtype == np.bool_ and self.size > 0
 
 
 def known_of(value: Any, *, constant: bool, fixed: bool) -> Known:
