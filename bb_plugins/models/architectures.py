@@ -91,3 +91,55 @@ def cnn(side: int = 8, channels: int = 1, width: int = 8, classes: int = 10, see
     x = net.op("Flatten", x)
     net.dense(x, "dense", 2 * width * left * left, classes, "logits")
     return net.done((channels * side * side,), classes, "logits")
+
+
+def transformer(
+    tokens: int = 64, width: int = 128, layers: int = 4, heads: int = 4, classes: int = 10, seed: int = 0
+) -> bytes:
+    """An encoder (Vaswani et al. 2017) that is normalised first, has GELUs of four times the width, and ends in a mean.
+
+    Shape:
+        batch (b, tokens, width), embedded already · logits (b, classes)
+    """
+    if width % heads:
+        raise ValueError(f"width is {width}, and heads {heads}; expected a width that they divide")
+    net = _Network("transformer", seed)
+    net.arrays["parted"] = np.asarray([0, tokens, heads, width // heads], np.int64)
+    net.arrays["joined"] = np.asarray([0, tokens, width], np.int64)
+    net.arrays["middle"] = np.asarray([1], np.int64)
+    x = "batch"
+    for number in range(layers):
+        x = _encoder_layer(net, x, f"layer{number}", width, heads)
+    x = net.op("ReduceMean", _norm(net, x, "norm", width), "middle", keepdims=0)
+    net.dense(x, "dense", width, classes, "logits")
+    return net.done((tokens, width), classes, "logits")
+
+
+def _norm(net: _Network, x: str, name: str, width: int) -> str:
+    net.arrays[f"{name}.weight"] = np.ones(width, np.float32)
+    net.arrays[f"{name}.bias"] = np.zeros(width, np.float32)
+    return net.op("LayerNormalization", x, f"{name}.weight", f"{name}.bias")
+
+
+def _linear(net: _Network, x: str, name: str, n_in: int, n_out: int) -> str:
+    """X W + b along the last axis."""
+    weight, bias = net.uniform(f"{name}.weight", (n_in, n_out), n_in), net.uniform(f"{name}.bias", (n_out,), n_in)
+    return net.op("Add", net.op("MatMul", x, weight), bias)
+
+
+def _encoder_layer(net: _Network, x: str, name: str, width: int, heads: int) -> str:
+    """Attention and a small network, each beside a path around it."""
+    shrunk = float((width // heads) ** -0.5)
+    scale = net.op("Constant", value_float=shrunk)  # an initializer would be trained
+    seen = _norm(net, x, f"{name}.norm0", width)
+
+    def of_heads(part: str, order: list[int]) -> str:
+        linear = _linear(net, seen, f"{name}.{part}", width, width)
+        return net.op("Transpose", net.op("Reshape", linear, "parted"), perm=order)
+
+    query, key, value = of_heads("query", [0, 2, 1, 3]), of_heads("key", [0, 2, 3, 1]), of_heads("value", [0, 2, 1, 3])
+    weights = net.op("Softmax", net.op("Mul", net.op("MatMul", query, key), scale))
+    mixed = net.op("Transpose", net.op("MatMul", weights, value), perm=[0, 2, 1, 3])
+    x = net.op("Add", x, _linear(net, net.op("Reshape", mixed, "joined"), f"{name}.out", width, width))
+    raised = net.op("Gelu", _linear(net, _norm(net, x, f"{name}.norm1", width), f"{name}.up", width, 4 * width))
+    return net.op("Add", x, _linear(net, raised, f"{name}.down", 4 * width, width))

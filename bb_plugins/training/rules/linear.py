@@ -37,8 +37,17 @@ def _matmul(t: Tape, node: onnx.NodeProto, grads: Grads) -> Sequence[str | None]
     for name, dims, like in ((wide_a, dims_a, a), (wide_b, dims_b, b)):
         t.known.setdefault(name, type(t.known[like])(t.known[like].elem, dims))
     left = _product(t, grad, _swapped(t, wide_b), dims_a, dims_b, a)
+    if ranks[0] > 2 and ranks[1] == 2 and all(isinstance(n, int) for n in dims_b):
+        return [left, _of_weight(t, a, grad, b)]
     right = _product(t, _swapped(t, wide_a), grad, dims_b, dims_a, b)
     return [left, right]
+
+
+def _of_weight(t: Tape, a: str, grad: str, weight: str) -> str:
+    """One product for all rows of a stack, where a product for each matrix of it and a sum would do as well."""
+    n_in, n_out = t.dims(weight)
+    rows = (t.op("Reshape", v, t.constant([-1, n], np.int64)) for v, n in ((a, n_in), (grad, n_out)))
+    return t.op("Gemm", *rows, transA=1, like=weight)
 
 
 def _product(t: Tape, x: str, y: str, dims: tuple[object, ...], other: tuple[object, ...], target: str) -> str:

@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 
 from bb_plugins.backends.cpu.backend import CpuBackend
 from bb_plugins.backends.cpu.graph import Graph
-from bb_plugins.backends.cpu.kernels import elements
+from bb_plugins.backends.cpu.kernels import elements, moving
 from bb_plugins.backends.cpu.plans import fusing, plan
 from bb_plugins.backends.cpu.plans.arena import Life, placed
 from bb_plugins.backends.cpu.plans.planned import Planned, planned
@@ -373,6 +373,41 @@ def test_the_gradient_of_filters_is_one_kernel(stride: int) -> None:
     constants = {"s": np.array([0, 0]), "e": np.array([3, 3]), "a": np.array([2, 3])}
     found = check(graph(nodes, inputs, "y", constants), inputs, rtol=1e-4)
     assert found.kernels == 3  # it turns one factor and the result around
+
+
+PAIRS = [((4, 6), (6, 5)), ((2, 3, 4, 6), (6, 5)), ((4, 6), (3, 6, 5)), ((3, 1, 4, 6), (2, 6, 5))]
+
+
+@pytest.mark.parametrize("turned", ["a", "b", "ab"])
+@pytest.mark.parametrize("shapes", PAIRS)
+def test_products_read_matrices_as_they_lie(turned: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    inputs, nodes, names = {}, [], []
+    for name, shape in zip("ab", shapes, strict=True):
+        swapped = (*shape[:-2], shape[-1], shape[-2])
+        inputs[name] = f(*(swapped if name in turned else shape))
+        names.append(f"{name}t" if name in turned else name)
+        if name in turned:
+            perm = [*range(len(shape) - 2), len(shape) - 1, len(shape) - 2]
+            nodes.append(node("Transpose", name, names[-1], perm=perm))
+    nodes.append(node("MatMul", " ".join(names), "y"))
+    found = check(graph(nodes, inputs, "y"), inputs, rtol=1e-4)
+    assert found.is_native
+    assert all(step.address != moving.copy_view.address for step in found._draft.steps)
+
+
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax", "ReduceSum", "ReduceMean", "LayerNormalization"])
+def test_bytes_do_not_depend_on_where_arrays_lie(op: str) -> None:
+    """The same numbers at many distances from each other, the smallest ones included."""
+    inputs = {"x": f(4, 19)} | ({"s": f(19)} if op == "LayerNormalization" else {})
+    found = plan_of(graph([node(op, " ".join(inputs), "y")], inputs, "y"), inputs)
+    due = found.run(tuple(inputs.values()))[0].tobytes()
+    room = np.zeros(4000, F32)
+    for at in range(0, 3000, 7):
+        x = room[at : at + 76].reshape(4, 19)
+        x[:] = inputs["x"]
+        keep = np.empty(at % 97, F32)  # so that the output lies elsewhere
+        assert found.run((x, *list(inputs.values())[1:]))[0].tobytes() == due
+        del keep
 
 
 def test_equal_ops_are_done_once_and_unread_ones_never() -> None:

@@ -1,6 +1,8 @@
 """Reductions over the middle of (before, n, after), and what is worked out row by row: softmax and its kin.
 
-Sums are taken in lanes, whose number the CPU's vectors decide; equal CPUs give equal bytes.
+Sums are taken in lanes, whose number the CPU's vectors decide; equal CPUs give equal bytes. A loop that sums and writes
+takes lanes only if what it reads and what it writes lie far enough apart, so it writes to scratch memory with room
+around it: bytes must not depend on where arrays happen to lie.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from bb_plugins.backends.cpu.kernels._memory import bits_of_float, float_of_bits
 
 _ZERO, _ONE = np.float32(0), np.float32(1)
 _ALL_BUT_SIGN = np.int32(0x7FFFFFFF)
+APART = 256  # elements; more than a loop does at a time
 _BASES = 1 << 20  # as many buffers as a plan could have
 
 
@@ -53,7 +56,7 @@ def row_highest(x):
 
 @reduction
 def row_powers(x, most, out):
-    """Write e to the x - most, both (n,), and return the sum; `most` is the largest."""
+    """Write e to the x - most, both (n,), and return the sum; `most` is the largest. `out` is apart: see `APART`."""
     total = _ZERO
     for i in range(x.shape[0]):
         power = functions.exp_falling(x[i] - most)
@@ -104,27 +107,29 @@ def fold_max(params_at, bases_at):
 
 @native
 def softmax(params_at, bases_at):
-    """Softmax of each row. Parameters: rows, n, x, out."""
-    params, bases = longs(params_at, 6), longs(bases_at, _BASES)
+    """Softmax of each row. Parameters: rows, n, x, out, scratch (n + 2 APART,)."""
+    params, bases = longs(params_at, 8), longs(bases_at, _BASES)
     rows, n = params[0], params[1]
     x, out = floats(place(params, bases, 2), rows * n), floats(place(params, bases, 4), rows * n)
+    powers = floats(place(params, bases, 6) + 4 * APART, n)
     for r in range(rows):
         row, to = x[r * n : (r + 1) * n], out[r * n : (r + 1) * n]
-        scale = _ONE / row_powers(row, row_highest(row), to)
+        scale = _ONE / row_powers(row, row_highest(row), powers)
         for i in range(n):
-            to[i] *= scale
+            to[i] = powers[i] * scale
 
 
 @native
 def log_softmax(params_at, bases_at):
-    """The logarithm of the softmax of each row. Parameters: rows, n, x, out."""
-    params, bases = longs(params_at, 6), longs(bases_at, _BASES)
+    """The logarithm of the softmax of each row. Parameters: rows, n, x, out, scratch (n + 2 APART,)."""
+    params, bases = longs(params_at, 8), longs(bases_at, _BASES)
     rows, n = params[0], params[1]
     x, out = floats(place(params, bases, 2), rows * n), floats(place(params, bases, 4), rows * n)
+    powers = floats(place(params, bases, 6) + 4 * APART, n)
     for r in range(rows):
         row, to = x[r * n : (r + 1) * n], out[r * n : (r + 1) * n]
         most = row_highest(row)
-        lower = most + functions.log(row_powers(row, most, to))
+        lower = most + functions.log(row_powers(row, most, powers))
         for i in range(n):
             to[i] = row[i] - lower
 

@@ -6,6 +6,7 @@ from bb_plugins.backends.cpu.kernels._jit import inlined, native
 from bb_plugins.backends.cpu.kernels._memory import floats, longs, octets, place
 
 _BASES = 1 << 20
+_BLOCK = 16
 
 
 @native
@@ -22,15 +23,23 @@ def copy_view(params_at, bases_at):
         count *= layout[axis]
     inner, step, to_step = layout[rank - 1], layout[2 * rank - 1], layout[3 * rank - 1]
     source_at, out_at = place(params, bases, 2), place(params, bases, 4)
+    turned = size == 4 and rank > 1 and step > 1 and layout[2 * rank - 2] == 1
+    if turned:
+        count //= layout[rank - 2]
     for outer in range(count):
         rest, at, to = outer, 0, 0
-        for axis in range(rank - 2, -1, -1):
+        for axis in range(rank - 3 if turned else rank - 2, -1, -1):
             further = rest // layout[axis]
             index = rest - further * layout[axis]
             at += index * layout[rank + axis]
             to += index * layout[2 * rank + axis]
             rest = further
-        if size == 4:
+        if turned:
+            rows, to_row = layout[rank - 2], layout[3 * rank - 2]
+            _turn(floats(source_at + 4 * at, rows + (inner - 1) * step), step,
+                  floats(out_at + 4 * to, (rows - 1) * to_row + (inner - 1) * to_step + 1), to_row, to_step, rows,
+                  inner)  # fmt: skip
+        elif size == 4:
             _copy_line(floats(source_at + 4 * at, inner * step + 1), step, floats(out_at + 4 * to, inner * to_step + 1),
                        to_step, inner)  # fmt: skip
         elif size == 8:
@@ -39,6 +48,16 @@ def copy_view(params_at, bases_at):
         else:
             _copy_line(octets(source_at + at, inner * step + 1), step, octets(out_at + to, inner * to_step + 1),
                        to_step, inner)  # fmt: skip
+
+
+@inlined
+def _turn(source, step, out, to_row, to_step, rows, n):
+    """Copy (n, rows), whose rows are `step` apart, as (rows, n): in blocks, so that cache lines are read once."""
+    for row in range(0, rows, _BLOCK):
+        for first in range(0, n, _BLOCK):
+            for i in range(row, min(row + _BLOCK, rows)):
+                for k in range(first, min(first + _BLOCK, n)):
+                    out[i * to_row + k * to_step] = source[i + k * step]
 
 
 @inlined

@@ -123,32 +123,38 @@ def add_columns(params_at, bases_at):
 
 @native
 def max_pool(params_at, bases_at):
-    """Give the largest of each window of n images. Then: n, whether indices are wanted, x, out, indices i64."""
-    p, bases = longs(params_at, WINDOW_WORDS + 8), longs(bases_at, _BASES)
+    """Give the largest of each window of n images.
+
+    Then: n, whether indices are wanted, x, out, indices i64, scratch for a line of places.
+    """
+    p, bases = longs(params_at, WINDOW_WORDS + 10), longs(bases_at, _BASES)
     c, height, width, kh, kw, sh, sw, dh, dw, ph, pw, oh, ow = (
         p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11], p[12],
     )  # fmt: skip
     planes, wanted = p[13] * c, p[14] != 0
     x, out = floats(place(p, bases, 15), planes * height * width), floats(place(p, bases, 17), planes * oh * ow)
     indices = longs(place(p, bases, 19), planes * oh * ow if wanted else 1)
+    offsets = floats(place(p, bases, 21), ow)
     for line in range(planes * oh):
         plane, y = line // oh, line % oh
+        first = (plane * height + y * sh - ph) * width - pw
         top, bottom = _inside(y * sh - ph, dh, height, kh)
         best = out[line * ow : (line + 1) * ow]
         for k in range(ow):
             best[k] = _LEAST
-        if wanted:
-            best_at = indices[line * ow : (line + 1) * ow]
-            for k in range(ow):
-                best_at[k] = -1
+            offsets[k] = -_ONE
         for i in range(top, bottom):
             for j in range(kw):
                 left, right = _inside(j * dw - pw, sw, width, ow)
-                at = (plane * height + y * sh - ph + i * dh) * width + j * dw - pw
+                offset = i * dh * width + j * dw
                 if wanted:
-                    _higher_at(best, best_at, x, at, sw, left, right)
+                    _higher_at(best, offsets, x, first + offset, sw, left, right, np.float32(offset))
                 else:
-                    _higher(best, x, at, sw, left, right)
+                    _higher(best, x, first + offset, sw, left, right)
+        if wanted:
+            found = indices[line * ow : (line + 1) * ow]
+            for k in range(ow):
+                found[k] = first + k * sw + np.int64(offsets[k]) if offsets[k] >= _ZERO else -1
 
 
 @inlined
@@ -166,13 +172,14 @@ def _higher(best, x, at, step, left, right):
 
 
 @inlined
-def _higher_at(best, best_at, x, at, step, left, right):
-    """The same, with the index of the first of the largest."""
-    for k in range(left, right):
-        value = x[at + k * step]
-        better = (best_at[k] < 0) | (value > best[k]) | ((value != value) & (best[k] == best[k]))
-        best[k] = select(better, value, best[k])
-        best_at[k] += (at + k * step - best_at[k]) * np.int64(better)
+def _higher_at(best, offsets, x, at, step, left, right, offset):
+    """The same, with the offset of the first of the largest, which is -1 before; a float32, as what it is chosen by."""
+    part, where = best[left:right], offsets[left:right]
+    for k in range(right - left):
+        value = x[at + (left + k) * step]
+        better = (value > part[k]) | (where[k] < _ZERO) | ((value != value) & (part[k] == part[k]))
+        part[k] = select(better, value, part[k])
+        where[k] = select(better, offset, where[k])
 
 
 @native

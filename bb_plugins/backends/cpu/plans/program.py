@@ -13,7 +13,8 @@ from bb_plugins.backends.cpu.node import Array, Kernel, Node
 ABSENT = 0
 """The value of an input that is left out."""
 FILTER_GRADIENT = "gradient of filters"
-"""An op that no graph has: `rewriting` puts it in the place of several."""
+TURNED_PRODUCT = "product of turned matrices"
+"""Ops that no graph has: `rewriting` puts them in the place of several."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Puts fewer ops in the place of several: what is normalised by constants, and gradients of filters."""
+"""Puts fewer ops in the place of several: norms by constants, gradients of filters, products of turned matrices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bb_plugins.backends.cpu.node import Node
-from bb_plugins.backends.cpu.plans.program import ABSENT, FILTER_GRADIENT, Draft, Op
+from bb_plugins.backends.cpu.plans.program import ABSENT, FILTER_GRADIENT, TURNED_PRODUCT, Draft, Op
 
 
 def rewritten(draft: Draft, ops: Sequence[Op], outputs: Sequence[int]) -> list[Op]:
@@ -16,7 +16,7 @@ def rewritten(draft: Draft, ops: Sequence[Op], outputs: Sequence[int]) -> list[O
     book = _Book(ops, outputs)
     found = []
     for op in ops:
-        better = _gradient(draft, op, book) or _folded(draft, op, book)
+        better = _gradient(draft, op, book) or _turned(draft, op, book) or _folded(draft, op, book)
         found.append(better)
         book.makers |= dict.fromkeys((v for v in better.outputs if v), better)
     return found
@@ -93,6 +93,36 @@ def _gradient(draft: Draft, op: Op, book: _Book) -> Op | None:
         return op.kernel(made if cut is None else cut.kernel(made, *[draft.known[v].constant for v in cut.inputs[1:]]))
 
     return Op(Node(FILTER_GRADIENT, attributes, op.node.opsets), in_python, (x, grad), op.outputs)
+
+
+def _turned(draft: Draft, op: Op, book: _Book) -> Op | None:
+    """Let a product read matrices as they lie that a Transpose turns: BLAS turns them for nothing."""
+    if op.node.op != "MatMul":
+        return None
+    shapes = [draft.known[v].shape for v in op.inputs]
+    if any(s is None or len(s) < 2 for s in shapes):
+        return None
+    makers = [book.makers.get(v) for v in op.inputs]
+    flags = tuple(m is not None and _turns_matrices(m.node) for m in makers)
+    if not any(flags):
+        return None
+    inputs = tuple(m.inputs[0] if f and m is not None else v for m, f, v in zip(makers, flags, op.inputs, strict=True))
+
+    def in_python(*given: Any) -> Any:
+        return op.kernel(*(np.swapaxes(v, -1, -2) if f else v for v, f in zip(given, flags, strict=True)))
+
+    return Op(Node(TURNED_PRODUCT, {"turned": flags}, op.node.opsets), in_python, inputs, op.outputs)
+
+
+def _turns_matrices(node: Node) -> bool:
+    """Say whether a Transpose swaps the last two axes alone."""
+    if node.op != "Transpose":
+        return False
+    perm = node.ints("perm")
+    if perm is None:
+        return False
+    rank = len(perm)
+    return rank >= 2 and perm == (*range(rank - 2), rank - 1, rank - 2)
 
 
 def _swaps(node: Node) -> bool:

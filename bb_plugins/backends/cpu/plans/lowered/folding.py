@@ -84,7 +84,8 @@ def _rows(kind: str) -> Lower:
             return False
         kernel = folding.softmax if kind == "softmax" else folding.log_softmax
         n = shape[axis]
-        draft.step(kernel.address, [draft.known[source].size // n, n, draft.at(source), draft.at(out)])
+        powers = draft.at(draft.scratch(n + 2 * folding.APART))
+        draft.step(kernel.address, [draft.known[source].size // n, n, draft.at(source), draft.at(out), powers])
         return True
 
     return lower_it
@@ -101,7 +102,8 @@ def _cross_entropy(draft: Draft, op: Op) -> bool:
         return False
     logs = op.outputs[1] if len(op.outputs) > 1 and op.outputs[1] else draft.scratch(shape[0] * shape[1])
     factor = 1 / shape[0] if reduction == "mean" else 1.0
-    draft.step(folding.log_softmax.address, [*shape, draft.at(scores), draft.at(logs)])
+    powers = draft.at(draft.scratch(shape[1] + 2 * folding.APART))
+    draft.step(folding.log_softmax.address, [*shape, draft.at(scores), draft.at(logs), powers])
     draft.step(
         folding.picked_loss.address, [*shape, bits(factor), draft.at(logs), draft.at(labels), draft.at(op.outputs[0])]
     )

@@ -9,6 +9,7 @@ import numpy as np
 from bb_plugins.backends.cpu.plans.lowered.common import Lower, all_f32, copy, shape_of
 from bb_plugins.backends.cpu.plans.program import (
     ABSENT,
+    TURNED_PRODUCT,
     At,
     Draft,
     Op,
@@ -72,13 +73,16 @@ def _matmul(draft: Draft, op: Op) -> bool:
     out = op.outputs[0]
     if not all_f32(draft, a, b, out):
         return False
+    turned: tuple[bool, bool] = op.node.get("turned", (False, False))
     left, right = shape_of(draft, a), shape_of(draft, b)
     left = (1, *left) if len(left) == 1 else left
     right = (*right, 1) if len(right) == 1 else right
-    (m, k), n = left[-2:], right[-1]
-    if len(right) == 2:  # one matrix for all rows
-        m, left = int(np.prod(left[:-1], dtype=np.int64)), (k,)
-        product(draft, m, n, k, draft.at(a), draft.at(b), draft.at(out))
+    (m, k), n = left[-2:], right[-2 if turned[1] else -1]
+    if turned[0]:
+        m, k = k, m
+    if len(right) == 2 and not turned[0]:  # one matrix for all rows
+        rows = int(np.prod(left[:-1], dtype=np.int64))
+        product(draft, rows, n, k, draft.at(a), draft.at(b), draft.at(out), turned=turned)
         return True
     batch = np.broadcast_shapes(left[:-2], right[:-2])
     lengths, (by_a, by_b) = collapsed(
@@ -94,7 +98,7 @@ def _matmul(draft: Draft, op: Op) -> bool:
         first_b = sum(i * s for i, s in zip(outer, by_b[:-1], strict=True)) * 4
         product(
             draft, m, n, k, draft.at(a, first_a), draft.at(b, first_b), draft.at(out, index * count * m * n * 4),
-            count=count, further=(by_a[-1] * 4, by_b[-1] * 4, m * n * 4),
+            turned=turned, count=count, further=(by_a[-1] * 4, by_b[-1] * 4, m * n * 4),
         )  # fmt: skip
     return True
 
@@ -102,4 +106,5 @@ def _matmul(draft: Draft, op: Op) -> bool:
 PRODUCTS: Final[dict[str, Lower]] = {
     "Gemm": _gemm,
     "MatMul": _matmul,
+    TURNED_PRODUCT: _matmul,
 }

@@ -19,6 +19,8 @@ from bb_plugins.backends.cpu.plans.program import (
     contiguous_strides,
 )
 
+_EXACT: Final = 1 << 24
+"""Integers below this are themselves as float32."""
 _FEW: Final = 64
 """Filters up to which a product is thin, and is done by the kernels for small matrices."""
 _IN_CACHE: Final = 1 << 19
@@ -159,11 +161,15 @@ def _max_pool(draft: Draft, op: Op) -> bool:
         return False
     places = op.outputs[1] if len(op.outputs) > 1 else ABSENT
     window = window_of(op.node, shape[2:], op.node.ints("kernel_shape") or ())
+    if shape[-1] * max(shape[-2], 1) >= _EXACT and places != ABSENT:
+        return False
+    line = draft.scratch(window.out[-1])
     flat = _flat(window, shape[1], shape[2:])
     draft.step(
         max_pool.address,
-        [*flat, shape[0], int(places != ABSENT), draft.at(x), draft.at(out), draft.at(places or out)],
-    )
+        [*flat, shape[0], int(places != ABSENT), draft.at(x), draft.at(out), draft.at(places or out),
+         draft.at(line)],
+    )  # fmt: skip
     draft.indices.add(places)
     return True
 
