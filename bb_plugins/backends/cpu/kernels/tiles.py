@@ -67,30 +67,20 @@ def _step(step, bases, params_at, start, n):
 def _spread(out_at, source_at, layout_at, start, n):
     """Lay out elements start..start+n-1 of a view: rank, lengths, strides in elements."""
     rank = longs(layout_at, 1)[0]
-    layout = longs(layout_at + _WORD, 2 * rank)
-    out = floats(out_at, n)
-    inner, stride = layout[rank - 1], layout[2 * rank - 1]
-    done = 0
+    layout, out, done = longs(layout_at + _WORD, 2 * rank), floats(out_at, n), 0
+    stride = layout[2 * rank - 1]
     while done < n:
-        rest = (start + done) // inner
-        first = start + done - rest * inner
-        at = first * stride
-        for axis in range(rank - 2, -1, -1):
-            further = rest // layout[axis]
-            at += (rest - further * layout[axis]) * layout[rank + axis]
-            rest = further
-        run = min(inner - first, n - done)
+        at, run = _in_row(layout, rank, start + done, n - done)
         part = out[done : done + run]
+        source = floats(source_at + at * 4, (run - 1) * stride + 1)
         if stride == 1:
-            source = floats(source_at + at * 4, run)
             for i in range(run):
                 part[i] = source[i]
         elif stride == 0:
-            value = floats(source_at + at * 4, 1)[0]
+            value = source[0]
             for i in range(run):
                 part[i] = value
         else:
-            source = floats(source_at + at * 4, run * stride)
             for i in range(run):
                 part[i] = source[i * stride]
         done += run
@@ -100,21 +90,26 @@ def _spread(out_at, source_at, layout_at, start, n):
 def _spread_bool(out_at, source_at, layout_at, start, n):
     """Lay out booleans as 0 and 1."""
     rank = longs(layout_at, 1)[0]
-    layout = longs(layout_at + _WORD, 2 * rank)
-    out = floats(out_at, n)
-    inner, stride = layout[rank - 1], layout[2 * rank - 1]
-    done = 0
+    layout, out, done = longs(layout_at + _WORD, 2 * rank), floats(out_at, n), 0
+    stride = layout[2 * rank - 1]
     while done < n:
-        rest = (start + done) // inner
-        first = start + done - rest * inner
-        at = first * stride
-        for axis in range(rank - 2, -1, -1):
-            further = rest // layout[axis]
-            at += (rest - further * layout[axis]) * layout[rank + axis]
-            rest = further
-        run = min(inner - first, n - done)
+        at, run = _in_row(layout, rank, start + done, n - done)
         part = out[done : done + run]
-        source = octets(source_at + at, run * stride + 1)
+        source = octets(source_at + at, (run - 1) * stride + 1)
         for i in range(run):
             part[i] = np.float32(1) if source[i * stride] != 0 else np.float32(0)
         done += run
+
+
+@inlined
+def _in_row(layout, rank, position, wanted):
+    """Return where an element of a view lies, and how many of those wanted follow it in its row, itself included."""
+    inner = layout[rank - 1]
+    rest = position // inner
+    first = position - rest * inner
+    at = first * layout[2 * rank - 1]
+    for axis in range(rank - 2, -1, -1):
+        further = rest // layout[axis]
+        at += (rest - further * layout[axis]) * layout[rank + axis]
+        rest = further
+    return at, min(inner - first, wanted)
