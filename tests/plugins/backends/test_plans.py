@@ -456,6 +456,21 @@ def test_outputs_are_the_callers_own() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(first, kept, strict=True))
 
 
+@pytest.mark.parametrize("x", [f(4, 6), np.zeros((0, 6), F32)], ids=["planned", "op by op"])
+def test_outputs_go_where_they_are_asked_to(x: Any) -> None:
+    """Those that kernels write, views of them, what Python makes, and inputs as they are."""
+    nodes = [node("Exp", "x", "e"), node("Reshape", "e s", "r"), node("CumSum", "e a", "c"), node("Identity", "x", "i"),
+             node("Neg", "e", "n")]  # fmt: skip
+    run = planned(graph(nodes, {"x": x}, "e r c i n", {"s": np.array([-1, 2, 3]), "a": np.array(0)}), {"": OPSET})
+    due = run(x)
+    room = [np.full(v.shape, 7, F32) for v in due]
+    for outputs in (tuple(room), (room[0], None, room[2], None, room[4])):
+        found = run.into(outputs, (x,))
+        for i, (a, b) in enumerate(zip(due, found, strict=True)):
+            assert np.array_equal(a, b)
+            assert outputs[i] is None or found[i] is outputs[i]
+
+
 def test_shapes_that_depend_on_elements() -> None:
     inputs = {"x": f(4, 5)}
     nodes = [node("Exp", "x", "e"), node("Greater", "e one", "m"), node("NonZero", "m", "i"), node("Shape", "i", "s"),

@@ -191,7 +191,8 @@ cdef class Machine:
         bases: The base address of each buffer, i64; those of inputs, outputs and calls are filled in when it runs.
         values: What stands in each place, arrays for those that never move and None for others.
         inputs: For each input its dtype, shape, place, and its buffer or -1.
-        made: For each output that kernels write its dtype, shape, place and buffer.
+        made: For each value that kernels write and that leaves the run: its dtype, shape, place and buffer, and which
+            output it is, or None if it is only what one is a view of.
         shown: For each view of an input that Python reads: place, place of what it shows, shape.
         results: For each output of the plan its place, and its shape if it is the view of another, else None.
         owned: Memory that must not be given away: results that lie in it are copied. Or None.
@@ -230,8 +231,13 @@ cdef class Machine:
             at += 1
         return True
 
-    def run(self, tuple given) -> tuple:
+    def run(self, tuple given, tuple into=None) -> tuple:
         """Return the outputs for inputs that fit.
+
+        Args:
+            given: The inputs.
+            into: For each output an array that it is written to, or None; it has the output's type and shape, and lies
+                row by row. None in place of all.
 
         Raises:
             ShapeChanged: a step in Python has given another shape or type than at the trial.
@@ -248,7 +254,9 @@ cdef class Machine:
                 self.base[<int64_t>row[3]] = <int64_t>cnp.PyArray_DATA(array)
             at += 1
         for row in self.made:
-            array = _empty(<cnp.dtype>row[0], <tuple>row[1])
+            array = None if into is None or row[4] is None else into[<Py_ssize_t>row[4]]
+            if array is None:
+                array = _empty(<cnp.dtype>row[0], <tuple>row[1])
             values[<Py_ssize_t>row[2]] = array
             self.base[<int64_t>row[3]] = <int64_t>cnp.PyArray_DATA(array)
         for row in self.shown:
@@ -262,8 +270,15 @@ cdef class Machine:
             else:
                 self._call(<Call>item, values)
         found = []
+        at = -1
         for row in self.results:
+            at += 1
             value = values[<Py_ssize_t>row[0]]
+            if into is not None and into[at] is not None:
+                if value is not into[at]:
+                    into[at][...] = value if row[1] is None else value.reshape(row[1])
+                found.append(into[at])
+                continue
             if row[1] is not None:
                 value = value.reshape(row[1])
             if row[2] and self.owned is not None and np.may_share_memory(value, self.owned):

@@ -73,15 +73,15 @@ class Plan:
         finally:
             self._free.append(machine)
 
-    def run(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the outputs for inputs that fit.
+    def run(self, inputs: tuple[Any, ...], into: tuple[Any, ...] | None = None) -> tuple[Any, ...]:
+        """Return the outputs for inputs that fit, those that `into` has an array for in it.
 
         Raises:
             ShapeChanged: an op has given another shape than at the trial; nothing else has happened.
         """
         machine = self._take()
         try:
-            return machine.run(inputs)
+            return machine.run(inputs, into)
         finally:
             self._free.append(machine)
 
@@ -195,7 +195,8 @@ class _Layout:
             elif root != v and self.known[v].constant is None:
                 shown.append((v, root, self.known[v].kind[1]))
         inputs = tuple((*self.known[v].kind, v, self.buffer.get(v, -1)) for v in self.inputs)
-        made = tuple((*self.known[v].kind, v, self.buffer[v]) for v in self.made)
+        whole = {v: i for i, v in enumerate(self.outputs) if self.draft.root(v) == v}
+        made = tuple((*self.known[v].kind, v, self.buffer[v], whole.get(v)) for v in self.made)
         return Machine(
             self._schedule(), self.steps, self.params, bases, values, inputs, made, tuple(shown), self._results(),
             arena if self.arena_bytes else None,

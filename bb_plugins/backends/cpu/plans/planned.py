@@ -40,12 +40,21 @@ class Planned:
 
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
         """Return the outputs for inputs by position."""
+        return self.into(None, inputs)
+
+    def into(self, outputs: tuple[Any, ...] | None, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the outputs, written to arrays that are given.
+
+        Args:
+            outputs: For each output an array of its type and shape that lies row by row, or None for a new one.
+            inputs: By position.
+        """
         for plan in self.plans:
             if plan.fits(inputs):
-                return self._run(plan, inputs)
+                return self._run(plan, inputs, outputs)
         kinds = tuple((i.dtype, i.shape) if isinstance(i, np.ndarray) else type(i) for i in inputs)
         made = None if kinds in self._without else self._made(inputs, kinds)
-        return self._op_by_op(inputs) if made is None else self._run(made, inputs)
+        return self._op_by_op(inputs, outputs) if made is None else self._run(made, inputs, outputs)
 
     def _made(self, inputs: tuple[Any, ...], kinds: Any) -> Plan | None:
         with self._making:
@@ -61,21 +70,26 @@ class Planned:
             self.plans = [plan, *self.plans[: _KEPT - 1]]
             return plan
 
-    def _run(self, plan: Plan, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _run(self, plan: Plan, inputs: tuple[Any, ...], outputs: tuple[Any, ...] | None) -> tuple[Any, ...]:
         if self.plans[0] is not plan:
             with self._making:
                 self.plans = [plan, *[p for p in self.plans if p is not plan]]
         try:
             if plan.is_native:
-                return plan.run(inputs)
+                return plan.run(inputs, outputs)
             with np.errstate(all="ignore"):
-                return plan.run(inputs)
+                return plan.run(inputs, outputs)
         except ShapeChanged:
-            return self._op_by_op(inputs)
+            return self._op_by_op(inputs, outputs)
 
-    def _op_by_op(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _op_by_op(self, inputs: tuple[Any, ...], outputs: tuple[Any, ...] | None) -> tuple[Any, ...]:
         with np.errstate(all="ignore"):
-            return tuple(self.graph.run(inputs))
+            found = self.graph.run(inputs)
+        for i, array in enumerate(outputs or ()):
+            if array is not None:
+                array[...] = found[i]
+                found[i] = array
+        return tuple(found)
 
 
 def planned(proto: onnx.GraphProto, opsets: Mapping[str, int]) -> Planned:
