@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bb_core.errors import UsageError, did_you_mean
+from bb_core.errors import UnknownConcrete, UsageError, did_you_mean
 from bb_core.plugins import installed_plugins
 from bb_core.roles import Backend
 
@@ -38,15 +38,20 @@ def run_conformance(name: str, op: str = "") -> dict[str, Any]:
         op: Run the tests of this op only.
 
     Raises:
-        UsageError: the name is another Role's, or no test is about the op.
+        UsageError: there is no Backend of that name, or no test is about the op.
     """
     import onnx
 
     from bb_plugins.bench import node_tests
 
-    concrete = installed_plugins().resolve(name)
+    plugins = installed_plugins()
+    backends = sorted(e.name for e in plugins.registry if e.role == Backend.role)
+    try:
+        concrete = plugins.resolve(name)
+    except UnknownConcrete as error:
+        raise UsageError(f"there is no Backend {name!r}", hint=did_you_mean(name, backends)) from error
     if not issubclass(concrete, Backend):
-        raise UsageError(f"{name} is no Backend", expected="the stable name of one")
+        raise UsageError(f"{name} is no Backend", expected=f"one of: {', '.join(backends)}")
     chosen = node_tests.cases()
     if op:
         known = {c.op for c in chosen if not c.body}

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import bb_core as bb
 from bb_core.cli import application
-from bb_core.errors import UnknownConcrete, UsageError
+from bb_core.errors import UsageError
 from bb_plugins.bench.conformance import run_conformance
 
 
@@ -56,5 +56,6 @@ def test_wrong_names_are_refused() -> None:
     assert "did you mean" in str(caught.value)
     with pytest.raises(UsageError, match="is no Backend"):
         run_conformance("bytesandbrains.MLP")
-    with pytest.raises(UnknownConcrete):
-        run_conformance("tests.Nobody")
+    with pytest.raises(UsageError, match="there is no Backend 'bytesandbrains.CpuBackends'") as caught:
+        run_conformance("bytesandbrains.CpuBackends")
+    assert "did you mean 'bytesandbrains.CpuBackend'" in str(caught.value)
