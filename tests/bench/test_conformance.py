@@ -56,6 +56,6 @@ def test_wrong_names_are_refused() -> None:
     assert "did you mean" in str(caught.value)
     with pytest.raises(UsageError, match="is no Backend"):
         run_conformance("bytesandbrains.MLP")
-    with pytest.raises(UsageError, match="there is no Backend 'bytesandbrains.CpuBackends'") as caught:
+    with pytest.raises(UsageError, match="there is no Backend") as caught:
         run_conformance("bytesandbrains.CpuBackends")
     assert "did you mean 'bytesandbrains.CpuBackend'" in str(caught.value)
