@@ -18,6 +18,7 @@ from bb_plugins.backends.cpu.backend import CpuBackend
 from bb_plugins.backends.cpu.graph import Graph
 from bb_plugins.backends.cpu.kernels import elements, moving
 from bb_plugins.backends.cpu.plans import fusing, plan
+from bb_plugins.backends.cpu.plans import planned as planned_graphs
 from bb_plugins.backends.cpu.plans.arena import Life, placed
 from bb_plugins.backends.cpu.plans.planned import Planned, planned
 
@@ -488,12 +489,19 @@ def test_shapes_that_depend_on_elements() -> None:
 # --- plans of a graph -------------------------------------------------------------------------------------------------
 
 
-def test_each_shape_has_its_plan_and_few_are_kept() -> None:
-    run = Planned(Graph(graph([node("Exp", "x", "y")], {"x": 0}, "y"), {"": OPSET}))
-    for n in [*range(1, 12), 1, 11]:
-        np.testing.assert_allclose(run(f(n))[0], np.exp(f(n)), 1e-6)
+def test_each_shape_has_its_plan_and_the_last_ones_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planned_graphs, "_KEPT", 8)
+    nodes = [node("MatMul", "x x", "m"), node("MatMul", "m x", "y")]  # what lies between has memory
+    run = Planned(Graph(graph(nodes, {"x": 0}, "y"), {"": OPSET}))
+    for n in [*range(1, 12), 4, 11]:
+        np.testing.assert_allclose(run(f(n, n))[0], f(n, n) @ f(n, n) @ f(n, n), 1e-3, 1e-4)
     assert len(run.plans) == 8
-    assert run.plans[0].fits((f(11),))
+    assert run.plans[0].fits((f(11, 11),))
+    assert any(plan.fits((f(4, 4),)) for plan in run.plans)
+    monkeypatch.setattr(planned_graphs, "_KEPT_BYTES", 3 * 64)
+    run(f(1, 1))
+    run(f(2, 2))
+    assert len(run.plans) == 2
 
 
 @pytest.mark.parametrize(

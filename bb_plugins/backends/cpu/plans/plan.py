@@ -39,6 +39,7 @@ class Plan:
     Attributes:
         kernels: How many kernels run.
         in_python: Names of the ops that have none, and run in Python.
+        nbytes: Memory of the values that live inside a run; each thread that runs it at one time has its own.
     """
 
     def __init__(self, graph: Graph, inputs: Sequence[Any]) -> None:
@@ -63,6 +64,7 @@ class Plan:
             raise Unplannable
         self.is_native = not self.in_python
         self._layout = _Layout(self._draft, graph)
+        self.nbytes = self._layout.arena_bytes
         self._free: list[Machine] = []
 
     def fits(self, inputs: tuple[Any, ...]) -> bool:

@@ -17,8 +17,10 @@ from bb_plugins.backends.cpu.plans.plan import Plan, Unplannable
 if TYPE_CHECKING:
     import onnx
 
-_KEPT: Final = 8
-"""Plans that a graph keeps; the one that was used longest ago goes first."""
+_KEPT: Final = 64
+"""Plans that a graph keeps at most; the one that was used longest ago goes first."""
+_KEPT_BYTES: Final = 1 << 28
+"""Memory of those that it keeps beside the last one."""
 _SHARED_BYTES: Final = 1 << 24
 """A graph with more constants than this is not looked up among those that are there already."""
 
@@ -34,9 +36,14 @@ class Planned:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.plans: list[Plan] = []
-        self._without: set[Any] = set()
-        self._making = Lock()
+        self._plans: dict[Any, Plan | None] = {}
+        self._last: Plan | None = None
+        self._changing = Lock()
+
+    @property
+    def plans(self) -> list[Plan]:
+        """Those that are kept, the last one first."""
+        return [plan for plan in reversed(self._plans.values()) if plan is not None]
 
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
         """Return the outputs for inputs by position."""
@@ -49,38 +56,38 @@ class Planned:
             outputs: For each output an array of its type and shape that lies row by row, or None for a new one.
             inputs: By position.
         """
-        for plan in self.plans:
-            if plan.fits(inputs):
-                return self._run(plan, inputs, outputs)
-        kinds = tuple((i.dtype, i.shape) if isinstance(i, np.ndarray) else type(i) for i in inputs)
-        made = None if kinds in self._without else self._made(inputs, kinds)
-        return self._op_by_op(inputs, outputs) if made is None else self._run(made, inputs, outputs)
-
-    def _made(self, inputs: tuple[Any, ...], kinds: Any) -> Plan | None:
-        with self._making:
-            for plan in self.plans:
-                if plan.fits(inputs):
-                    return plan
-            try:
-                with np.errstate(all="ignore"):  # what overflows is inf, as ONNX has it
-                    plan = Plan(self.graph, inputs)
-            except Unplannable:
-                self._without.add(kinds)
-                return None
-            self.plans = [plan, *self.plans[: _KEPT - 1]]
-            return plan
-
-    def _run(self, plan: Plan, inputs: tuple[Any, ...], outputs: tuple[Any, ...] | None) -> tuple[Any, ...]:
-        if self.plans[0] is not plan:
-            with self._making:
-                self.plans = [plan, *[p for p in self.plans if p is not plan]]
+        plan = self._last
+        if plan is None or not plan.fits(inputs):
+            plan = self._found(inputs)
+        if plan is None:
+            return self._op_by_op(inputs, outputs)
         try:
             if plan.is_native:
                 return plan.run(inputs, outputs)
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"):  # what overflows is inf, as ONNX has it
                 return plan.run(inputs, outputs)
         except ShapeChanged:
             return self._op_by_op(inputs, outputs)
+
+    def _found(self, inputs: tuple[Any, ...]) -> Plan | None:
+        """Look a plan up, or make it; None where there can be none."""
+        kinds = tuple((i.dtype, i.shape) if isinstance(i, np.ndarray) else type(i) for i in inputs)
+        with self._changing:
+            plan = self._plans.pop(kinds) if kinds in self._plans else self._made(inputs)
+            self._plans[kinds] = self._last = plan  # the last one stands at the end
+            room = _KEPT_BYTES
+            for count, (key, kept) in enumerate(reversed(list(self._plans.items()))):
+                room -= 0 if kept is None or count == 0 else kept.nbytes
+                if count >= _KEPT or room < 0:
+                    del self._plans[key]
+        return plan
+
+    def _made(self, inputs: tuple[Any, ...]) -> Plan | None:
+        try:
+            with np.errstate(all="ignore"):
+                return Plan(self.graph, inputs)
+        except Unplannable:
+            return None
 
     def _op_by_op(self, inputs: tuple[Any, ...], outputs: tuple[Any, ...] | None) -> tuple[Any, ...]:
         with np.errstate(all="ignore"):
