@@ -54,13 +54,12 @@ def _warm(console: Console) -> Warmth:
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[name]}"), console=console, transient=True) as progress:
         task = progress.add_task("kernels", total=None, name="loading numba")
-        from bb_plugins.backends.cpu.backend import primitive
         from bb_plugins.backends.cpu.kernels._jit import COMPILED
-        from bb_plugins.recipes.warm_up import TRIALS, warm_up
+        from bb_plugins.recipes.warm_up import TRIALS, kernel_named, warm_up
 
         before = len(COMPILED)
         warm_up(TRIALS, lambda done, total, name: progress.update(task, completed=done, total=total, name=name))
-    dispatchers = [primitive(name) for name in TRIALS]
+    dispatchers = [kernel_named(name) for name in TRIALS]
     folders = sorted({str(d.stats.cache_path) for d in dispatchers})  # type: ignore[attr-defined]  # numba has no types
     return Warmth(
         len(TRIALS), dict(COMPILED[before:]), perf_counter() - began, folders, sum(map(_size, map(Path, folders)))
