@@ -46,7 +46,7 @@ def _index(stored: F32, metric: str) -> FlatIndex:
 
 
 def _numpy(stored: F32, query: F32, metric: str) -> Callable[[], Any]:
-    lengths = np.einsum("nd,nd->n", stored, stored)
+    lengths = np.einsum("ij,ij->i", stored, stored)
 
     def search() -> Any:
         scores = query @ stored.T
