@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bb_core.commands.application import Application
 from bb_core.plugins import PluginStatus, installed_plugins
 
 
@@ -35,20 +36,15 @@ def _with_commands(status: PluginStatus) -> PluginStatus:
         return status
     manager = installed_plugins().manager
     plugin = manager.get_plugin(f"{status.distribution}:{status.name}")
-    app = typer.Typer()
+    app = Application()
     try:
         manager.subset_hook_caller("bb_register_commands", [p for p in manager.get_plugins() if p is not plugin])(
             app=app
         )
     except Exception as error:  # a plugin may raise anything, and the others are still to be shown
         return replace(status, error=f"its commands are missing: {type(error).__name__}: {error}")
-    names = [str(c.name) for c in app.registered_commands] + [_name(g) for g in app.registered_groups]
+    names = [*app.names]
     return replace(status, adds={**status.adds, "commands": tuple(sorted(names))}) if names else status
-
-
-def _name(group: Any) -> str:
-    """What a group of commands is called: where it was added, or by itself."""
-    return group.name if isinstance(group.name, str) else str(group.typer_instance.info.name)
 
 
 def _adds(status: PluginStatus) -> str:

@@ -33,8 +33,5 @@ def bb_register_suites(suites: Any) -> None:
 @bb.hookimpl
 def bb_register_commands(app: Any) -> None:
     """Add `bb bench` and `bb conformance`."""
-    from bb_plugins.bench.commands import bench
-    from bb_plugins.bench.conformance import conformance
-
-    app.command("bench")(bench)
-    app.command("conformance")(conformance)
+    app.later("bench", "bb_plugins.bench.commands:bench")
+    app.later("conformance", "bb_plugins.bench.conformance:conformance")

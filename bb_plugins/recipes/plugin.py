@@ -10,10 +10,6 @@ import bb_core as bb
 @bb.hookimpl
 def bb_register_commands(app: Any) -> None:
     """Add `bb compare`, `bb demo` and `bb warmup`."""
-    from bb_plugins.recipes.comparison import compare_command
-    from bb_plugins.recipes.demo import demo
-    from bb_plugins.recipes.warming import warmup
-
-    app.command("compare")(compare_command)
-    app.command("demo")(demo)
-    app.command("warmup")(warmup)
+    app.later("compare", "bb_plugins.recipes.comparison:compare_command")
+    app.later("demo", "bb_plugins.recipes.demo:demo")
+    app.later("warmup", "bb_plugins.recipes.warming:warmup")
