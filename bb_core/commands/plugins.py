@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from bb_core.commands.application import Application
 from bb_core.plugins import PluginStatus, installed_plugins
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 def list_plugins(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
@@ -22,12 +22,16 @@ def list_plugins(as_json: Annotated[bool, typer.Option("--json", help="Print one
     if as_json:
         typer.echo(json.dumps({"plugins": [_as_data(s) for s in statuses]}, indent=1))
         return
+    from rich.console import Console  # only a table needs it
+    from rich.table import Table
+
     table = Table(title="Plugins", title_justify="left")
     for column in ("distribution", "version", "entry point", "adds", "status"):
         table.add_column(column, overflow="fold")
     for status in statuses:
         table.add_row(status.distribution, status.version, status.name, _adds(status), _state(status))
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    width = None if sys.stdout.isatty() else 140
+    Console(width=width, emoji=False, markup=False, highlight=False).print(table)  # what a plugin says is plain text
 
 
 def _with_commands(status: PluginStatus) -> PluginStatus:
@@ -52,6 +56,8 @@ def _adds(status: PluginStatus) -> str:
 
 
 def _state(status: PluginStatus) -> Text:
+    from rich.text import Text
+
     if not status.error:
         return Text("loaded", style="green")
     return Text(status.error, style="yellow" if status.is_blocked else "red")

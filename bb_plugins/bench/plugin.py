@@ -18,6 +18,7 @@ _SUITES = {
     "round": "bb_plugins.bench.suites.federated_round",
     "search": "bb_plugins.bench.suites.searching",
     "simulate": "bb_plugins.bench.suites.simulating",
+    "start": "bb_plugins.bench.suites.starting",
     "train": "bb_plugins.bench.suites.training",
     "transport": "bb_plugins.bench.suites.transport",
 }
