@@ -23,8 +23,11 @@ def tensor(encoded: Any, name: str, dtype: Any, ndim: int | None = None) -> np.n
     if not isinstance(found, np.ndarray) or found.dtype != dtype or ndim not in (None, found.ndim):
         what = f"{found.dtype} of shape {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
         raise RoleError(f"{name!r} is a {what}: it was never encoded", expected=expected)
-    found = np.require(found, requirements=("C", "A")).view()
-    found.flags.writeable = False
+    if not (found.flags.c_contiguous and found.flags.aligned):
+        found = np.require(found, requirements=("C", "A"))
+    if found.flags.writeable:
+        found = found.view()
+        found.flags.writeable = False
     return found
 
 

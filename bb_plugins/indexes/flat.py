@@ -27,7 +27,7 @@ class FlatIndex(bb.roles.Index):
     Squared distances are summed from the differences, which keeps close vectors apart where |a|^2 + |b|^2 - 2ab would
     not; sums are f32, in order of dimension. Of equal scores the smaller id comes first. Results depend neither on the
     order in which vectors came nor on what was removed, and are the same bytes on every machine. A removed vector
-    leaves no trace, and its memory is given back.
+    leaves no trace, and its memory is given back (docs/decisions/0015).
 
     A vector whose id is stored already takes the place of the old one.
 
@@ -117,16 +117,14 @@ class FlatIndex(bb.roles.Index):
 
         queries = self._comparable(query, "queries")
         size, by_product = min(k, self._count), self.config.metric != "l2"
-        scores = np.full((len(queries), size), np.inf, np.float32)
-        found = np.full((len(queries), size), _NOBODY, np.int64)
+        ids, scores = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.inf, np.float32)
         if size:
+            heap, found = scores[:, :size].copy(), np.full((len(queries), size), _NOBODY, np.int64)
             sums = np.empty(_WIDTH, np.float32)
-            nearest(self._blocks, self._count, self._ids, queries, by_product, sums, scores, found)
-            order = np.lexsort((found, scores), axis=-1)
-            scores, found = np.take_along_axis(scores, order, -1), np.take_along_axis(found, order, -1)
-        beyond = ((0, 0), (0, k - size))
-        scores = np.pad(scores, beyond, constant_values=np.inf)
-        return np.pad(found, beyond, constant_values=-1), -scores if by_product else scores
+            nearest(self._blocks, self._count, self._ids, queries, by_product, sums, heap, found)
+            order = np.lexsort((found, heap), axis=-1), np.arange(len(queries))[:, None]
+            ids[:, :size], scores[:, :size] = found[order[::-1]], heap[order[::-1]]
+        return ids, -scores if by_product else scores
 
     def remove(self, ctx: bb.Context, ids: bb.Tensor) -> None:
         """Forget vectors; an unknown id is no error."""
