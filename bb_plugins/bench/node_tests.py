@@ -120,14 +120,24 @@ def failure(backend: Backend, case: Case) -> str:
 
     try:
         model = Model(case.model, of_backend(backend))
-        compare = _same_form if any(n.op_type in DRAWN for n in case.model.graph.node) else _same
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for inputs, due in case.data:
-                found = model.run([_frozen(v) for v in inputs])
-                for i, (a, b) in enumerate(zip(due, found, strict=True)):
-                    compare(a, b, case, f"output {i}")
+                why = difference(case, due, model.run([_frozen(v) for v in inputs]))
+                if why:
+                    return why
     except Exception as error:  # a kernel may raise anything
+        return f"{type(error).__name__}: {str(error).strip()}"
+    return ""
+
+
+def difference(case: Case, due: Sequence[Any], found: Sequence[Any]) -> str:
+    """Compare outputs with those that are due; return what differs, or nothing."""
+    compare = _same_form if any(n.op_type in DRAWN for n in case.model.graph.node) else _same
+    try:
+        for i, (a, b) in enumerate(zip(due, found, strict=True)):
+            compare(a, b, case, f"output {i}")
+    except Exception as error:  # a value may be of any kind
         return f"{type(error).__name__}: {str(error).strip()}"
     return ""
 

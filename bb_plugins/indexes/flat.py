@@ -27,7 +27,7 @@ class FlatIndex(bb.roles.Index):
     Squared distances are summed from the differences, which keeps close vectors apart where |a|^2 + |b|^2 - 2ab would
     not; sums are f32, in order of dimension. Of equal scores the smaller id comes first. Results depend neither on the
     order in which vectors came nor on what was removed, and are the same bytes on every machine. A removed vector
-    leaves no trace, and its memory is given back (docs/decisions/0015).
+    leaves no trace, and its memory is given back (docs/decisions/0016).
 
     A vector whose id is stored already takes the place of the old one.
 

@@ -22,17 +22,17 @@ from bb_plugins.models.mlp import MLP, plan_of
 
 
 def warm_up(names: Iterable[str], progress: Callable[[int, int, str], None] | None = None) -> None:
-    """Compile kernels of `TRIALS`, or load them from the cache.
+    """Compile kernels, or load them from the cache.
 
     Args:
-        names: Which.
+        names: Which, of `every_kernel`.
         progress: Called before each with (how many are done, how many there are, its name), and once at the end.
     """
     wanted = tuple(names)
     for done, name in enumerate(wanted):
         if progress is not None:
             progress(done, len(wanted), name)
-        TRIALS[name]()
+        _ready(name)
     if progress is not None:
         progress(len(wanted), len(wanted), "ready")
 
@@ -43,6 +43,22 @@ def kernel_named(name: str) -> Callable[..., Any]:
         return primitive(name)
     found: Callable[..., Any] = getattr(import_module(ELSEWHERE[name]), name)
     return found
+
+
+def every_kernel() -> tuple[str, ...]:
+    """Return the names of all kernels: those that are called from Python, and those of plans."""
+    from bb_plugins.backends.cpu.kernels.natives import natives
+
+    return (*TRIALS, *natives())
+
+
+def _ready(name: str) -> None:
+    from bb_plugins.backends.cpu.kernels.natives import natives
+
+    if name in TRIALS:
+        TRIALS[name]()
+    else:
+        assert natives()[name].address
 
 
 def _mlp(name: str) -> Callable[[], None]:
@@ -101,7 +117,7 @@ TRIALS: Final[dict[str, Callable[[], object]]] = {
     "int8_error": _quantise,
     "from_int8": lambda: Int8Affine(Int8Affine.Config()).decode(_NO_CONTEXT, _quantise()),
 }
-"""Kernel -> a call of it, the parts before the whole: a kernel that calls others loads faster when they are there."""
+"""Kernel that Python calls -> a call of it, the parts before the whole: one that calls others loads faster then."""
 
 ELSEWHERE: Final = {
     "nearest": "bb_plugins.indexes.kernels",

@@ -55,14 +55,16 @@ def _warm(console: Console) -> Warmth:
     with Progress(*columns, TextColumn("{task.fields[name]}"), console=console, transient=True) as progress:
         task = progress.add_task("kernels", total=None, name="loading numba")
         from bb_plugins.backends.cpu.kernels._jit import COMPILED
-        from bb_plugins.recipes.warm_up import TRIALS, kernel_named, warm_up
+        from bb_plugins.backends.cpu.kernels.natives import natives
+        from bb_plugins.recipes.warm_up import TRIALS, every_kernel, kernel_named, warm_up
 
-        before = len(COMPILED)
-        warm_up(TRIALS, lambda done, total, name: progress.update(task, completed=done, total=total, name=name))
+        before, names = len(COMPILED), every_kernel()
+        warm_up(names, lambda done, total, name: progress.update(task, completed=done, total=total, name=name))
     dispatchers = [kernel_named(name) for name in TRIALS]
-    folders = sorted({str(d.stats.cache_path) for d in dispatchers})  # type: ignore[attr-defined]  # numba has no types
+    caches = {d.stats.cache_path for d in dispatchers}  # type: ignore[attr-defined]  # numba has no types
+    folders = sorted({str(c) for c in caches | {kernel.cache for kernel in natives().values()}})
     return Warmth(
-        len(TRIALS), dict(COMPILED[before:]), perf_counter() - began, folders, sum(map(_size, map(Path, folders)))
+        len(names), dict(COMPILED[before:]), perf_counter() - began, folders, sum(map(_size, map(Path, folders)))
     )
 
 

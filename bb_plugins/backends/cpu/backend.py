@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 import bb_core as bb
 from bb_core.errors import RoleError, did_you_mean
+from bb_plugins.backends.cpu.blas import limit_blas
 from bb_plugins.backends.cpu.node import Node
 from bb_plugins.backends.cpu.table import NAMES, NEWEST, OLDEST, gives_several, kernel_of
 
@@ -69,16 +68,10 @@ class CpuBackend(bb.roles.Backend):
         return _trimmed(found, count) if gives_several(domain, op) else found
 
     def graph(self, graph: Any, opset: int) -> Callable[..., tuple[Any, ...]]:
-        """Return a callable for a whole graph, whose kernels are chosen once."""
-        from bb_plugins.backends.cpu.graph import Graph
+        """Return a callable for a whole graph, which makes a plan for each shapes of inputs that it is given."""
+        from bb_plugins.backends.cpu.plans.planned import planned
 
-        bound = Graph(graph, {"": opset})
-
-        def run(*inputs: Any) -> tuple[Any, ...]:
-            with np.errstate(all="ignore"):  # what overflows is inf, as ONNX has it
-                return tuple(bound.run(inputs))
-
-        return run
+        return planned(graph, {"": opset})
 
     def primitive(self, name: str) -> Callable[..., Any]:
         """Return an in-place training kernel."""
@@ -104,15 +97,3 @@ def primitive(name: str) -> Callable[..., Any]:
 
     found: Callable[..., Any] = getattr(import_module(f"bb_plugins.backends.cpu.kernels.{_PRIMITIVES[name]}"), name)
     return found
-
-
-_limited: dict[int, Any] = {}
-
-
-def limit_blas(threads: int) -> None:
-    """Give this process's BLAS so many threads, from now on."""
-    if threads not in _limited:
-        from threadpoolctl import ThreadpoolController
-
-        _limited.clear()
-        _limited[threads] = ThreadpoolController().limit(limits=threads, user_api="blas")

@@ -35,7 +35,7 @@ class _Step:
     outputs: tuple[int, ...]
     over: tuple[int, ...]
     """Values that nobody reads afterwards."""
-    op: str
+    node: Node
 
 
 class Graph:
@@ -49,6 +49,10 @@ class Graph:
     Attributes:
         inputs: Names of the inputs, without those that only name an initializer.
         captures: Names that it reads and does not make.
+        steps: Its nodes, with numbers for the values that they read and make; 0 is none.
+        size: How many numbers there are.
+        constants: Numbers of initializers, with their values.
+        inputs_at: Numbers of inputs and captures; `outputs_at` are those of outputs.
     """
 
     def __init__(
@@ -71,11 +75,12 @@ class Graph:
         self.inputs = tuple(v.name for v in proto.input if v.name not in known)
         self.outputs = tuple(v.name for v in proto.output)
         self.captures = captures(proto)
-        self._constants = [(self._at(name), frozen(value)) for name, value in known.items()]
-        self._in = [self._at(name) for name in (*self.inputs, *self.captures)]
+        self.constants = [(self._at(name), frozen(value)) for name, value in known.items()]
+        self.inputs_at = [self._at(name) for name in (*self.inputs, *self.captures)]
         steps = [self._bind(node) for node in proto.node]
-        self._out = [self._at(name) for name in self.outputs]
-        self._steps = _with_ends(steps, {*self._out, *(i for i, _ in self._constants)})
+        self.outputs_at = [self._at(name) for name in self.outputs]
+        self.steps = _with_ends(steps, {*self.outputs_at, *(i for i, _ in self.constants)})
+        self.size = len(self._index)
 
     def _at(self, name: str) -> int:
         return self._index.setdefault(name, len(self._index))
@@ -89,20 +94,21 @@ class Graph:
         inputs = tuple(self._at(v) for v in (*proto.input, *taken))
         local = self.functions.get((domain, proto.op_type))
         wanted = tuple(bool(v) for v in proto.output)
+        node = Node(proto.op_type, attributes, self.opsets, domain, wanted)
         if local is not None:
             kernel = function_kernel(local, attributes, self.resolve, self.functions, self.opsets)
         else:
-            kernel = self.resolve(Node(proto.op_type, attributes, self.opsets, domain, wanted))
-        return _Step(kernel, inputs, tuple(self._at(v) for v in proto.output), (), proto.op_type)
+            kernel = self.resolve(node)
+        return _Step(kernel, inputs, tuple(self._at(v) for v in proto.output), (), node)
 
     def run(self, inputs: Sequence[Any], captured: Sequence[Any] = ()) -> list[Any]:
         """Return the outputs for the inputs in the graph's order."""
-        values: list[Any] = [None] * len(self._index)
-        for at, value in self._constants:
+        values: list[Any] = [None] * self.size
+        for at, value in self.constants:
             values[at] = value
-        for at, value in zip(self._in, (*inputs, *captured), strict=True):
+        for at, value in zip(self.inputs_at, (*inputs, *captured), strict=True):
             values[at] = value
-        for step in self._steps:
+        for step in self.steps:
             found = step.kernel(*[values[i] for i in step.inputs])
             if type(found) is not tuple:
                 values[step.outputs[0]] = np.asarray(found) if isinstance(found, np.generic) else found
@@ -112,7 +118,7 @@ class Graph:
                         values[at] = np.asarray(value) if isinstance(value, np.generic) else value
             for at in step.over:
                 values[at] = None
-        return [values[at] for at in self._out]
+        return [values[at] for at in self.outputs_at]
 
 
 class Body:
@@ -148,23 +154,23 @@ class Model:
 
     def __init__(self, proto: onnx.ModelProto, resolve: Resolve | None = None) -> None:
         functions = {(f.domain, f.name): f for f in proto.functions}
-        self._graph = Graph(proto.graph, opsets_of(proto.opset_import), resolve, functions)
-        self._defaults = [v.name for v in proto.graph.input if v.name not in self._graph.inputs]
+        self.graph = Graph(proto.graph, opsets_of(proto.opset_import), resolve, functions)
+        self._defaults = [v.name for v in proto.graph.input if v.name not in self.graph.inputs]
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
         """Names of what it must be given."""
-        return self._graph.inputs
+        return self.graph.inputs
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of what it gives."""
-        return self._graph.outputs
+        return self.graph.outputs
 
     def run(self, inputs: Sequence[Any]) -> list[Any]:
         """Return the outputs for the inputs, both in the graph's order."""
         with np.errstate(all="ignore"):
-            return self._graph.run([*inputs, *[None] * (len(self._graph.inputs) - len(inputs))])
+            return self.graph.run([*inputs, *[None] * (len(self.graph.inputs) - len(inputs))])
 
 
 def of_backend(backend: Backend) -> Resolve:
@@ -299,5 +305,5 @@ def _with_ends(steps: list[_Step], kept: set[int]) -> list[_Step]:
     for step in reversed(steps):
         over = tuple({i for i in (*step.inputs, *step.outputs) if i not in seen})
         seen.update(over)
-        found.append(_Step(step.kernel, step.inputs, step.outputs, over, step.op))
+        found.append(_Step(step.kernel, step.inputs, step.outputs, over, step.node))
     return found[::-1]

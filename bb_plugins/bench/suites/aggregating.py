@@ -22,7 +22,7 @@ import pytest
 import bb_core as bb
 from bb_plugins.aggregators.fedavg import FedAvg
 from bb_plugins.aggregators.reductions import coordinate_median, squared_distances, trimmed_mean, weighted_mean
-from bb_plugins.backends.cpu.backend import limit_blas
+from bb_plugins.backends.cpu.blas import limit_blas
 from bb_plugins.bench.harness import Call, Measure
 
 F32 = npt.NDArray[np.float32]

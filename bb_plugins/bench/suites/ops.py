@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from bb_plugins.backends.cpu.backend import limit_blas
+from bb_plugins.backends.cpu.blas import limit_blas
 from bb_plugins.backends.cpu.node import Node
 from bb_plugins.backends.cpu.table import kernel_of
 from bb_plugins.bench.harness import Measure

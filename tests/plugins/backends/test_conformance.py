@@ -17,6 +17,7 @@ from onnx.backend.test.runner import Runner
 
 from bb_plugins.backends.cpu.backend import CpuBackend
 from bb_plugins.backends.cpu.graph import Model
+from bb_plugins.backends.cpu.plans.planned import Planned
 from bb_plugins.backends.cpu.table import NEWEST, OLDEST, OPS
 from bb_plugins.bench import node_tests
 from bb_plugins.bench.node_tests import Case
@@ -157,3 +158,24 @@ def test_a_network_gives_the_output_that_is_stored_with_it(name: str) -> None:
     if name == "light_squeezenet":
         found = found / found.mean() / found.size
     np.testing.assert_allclose(found, due, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_plans_pass_all_node_tests_of_onnx_too() -> None:
+    """Twice each: a plan's second run finds memory that its first has left."""
+    backend, found = CpuBackend(CpuBackend.Config()), {}
+    planned = 0
+    for case in node_tests.cases():
+        if node_tests.reason_to_skip(backend, case.model):
+            continue
+        model = Model(case.model)
+        run = Planned(model.graph)
+        for inputs, due in case.data:
+            given = [*inputs, *[None] * (len(model.inputs) - len(inputs))]
+            for _ in range(2):
+                why = node_tests.difference(case, due, run(*given))
+                if why:
+                    found[case.name] = why
+        planned += bool(run.plans)
+    assert found == {}
+    assert planned > 500

@@ -16,9 +16,10 @@ import pytest
 from bb_plugins.aggregators.reductions import coordinate_median, squared_distances, weighted_mean
 from bb_plugins.backends.cpu import backend
 from bb_plugins.backends.cpu.kernels._jit import COMPILED
+from bb_plugins.backends.cpu.kernels.elements import ELEMENTS
 from bb_plugins.backends.cpu.ops import elementwise
 from bb_plugins.recipes.digits import Experiment, run_digits
-from bb_plugins.recipes.warm_up import AVERAGING, ELSEWHERE, TRIALS, kernel_named, warm_up
+from bb_plugins.recipes.warm_up import AVERAGING, ELSEWHERE, TRIALS, every_kernel, kernel_named, warm_up
 
 ROOT = Path(__file__).parents[3]
 KERNELS = ROOT / "bb_plugins" / "backends" / "cpu" / "kernels"
@@ -48,7 +49,7 @@ def jitted() -> set[str]:
     return names
 
 
-_DECORATORS = {"kernel", "reduction"}
+_DECORATORS = {"inlined", "kernel", "loop", "native", "reduction"}
 
 
 def test_every_registered_kernel_has_a_trial() -> None:
@@ -68,10 +69,10 @@ def test_kernels_are_jitted_in_one_place_and_only_there() -> None:
 @pytest.mark.slow
 def test_the_second_warm_up_compiles_nothing(tmp_path: Path) -> None:
     first, second = (json.loads(run("-m", "bb_core.cli", "warmup", "--json", cache=tmp_path)) for _ in range(2))
-    assert set(first["compiled"]) == jitted()
+    assert set(first["compiled"]) == jitted() | {f"each_{name}" for name in ELEMENTS}
     assert second["compiled"] == {}
     for told in (first, second):
-        assert told["kernels"] == len(TRIALS)
+        assert told["kernels"] == len(every_kernel())
         assert all(Path(folder).is_relative_to(tmp_path) for folder in told["cache"])
         assert told["cache_bytes"] > 100_000
     assert second["cache_bytes"] == first["cache_bytes"]
@@ -88,8 +89,8 @@ def test_importing_the_kernels_compiles_nothing(tmp_path: Path) -> None:
 
 def test_what_runs_after_a_warm_up_compiles_nothing() -> None:
     told: list[Any] = []
-    warm_up(TRIALS, lambda done, total, name: told.append((done, total, name)))
-    assert [name for *_, name in told] == [*TRIALS, "ready"]
+    warm_up(every_kernel(), lambda done, total, name: told.append((done, total, name)))
+    assert [name for *_, name in told] == [*every_kernel(), "ready"]
     before = list(COMPILED)
     many = [np.ones(700, np.float32)] * 6
     for reduce in (coordinate_median, squared_distances, lambda given: weighted_mean(iter(given), [1] * 6)):
