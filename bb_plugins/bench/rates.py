@@ -116,7 +116,7 @@ def _triad(count: float, dtype: np.dtype[Any]) -> tuple[str, Call, float]:
 @cache
 def _product(dtype: np.dtype[Any]) -> tuple[str, Call, float]:
     """Return a product of two matrices by BLAS: its name, a call, and how many operations that is."""
-    from bb_plugins.backends.cpu.backend import limit_blas
+    from bb_plugins.backends.cpu.blas import limit_blas
 
     limit_blas(1)
     kind = dtype if dtype in (np.float32, np.float64) else np.dtype("float32")

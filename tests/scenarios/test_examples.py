@@ -55,6 +55,7 @@ def test_every_block_of_a_page_runs(page: str, least: int) -> None:
 
 
 PARTS = {
+    "guide/backends.md": "import bb_core as bb",
     "guide/running.md": """
 import numpy as np
 import bb_core as bb

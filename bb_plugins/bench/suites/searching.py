@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 
 from bb_core.testing import FakeContext
-from bb_plugins.backends.cpu.backend import limit_blas
+from bb_plugins.backends.cpu.blas import limit_blas
 from bb_plugins.bench.harness import Call, Measure
 from bb_plugins.indexes.flat import FlatIndex
 
