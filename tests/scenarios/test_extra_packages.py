@@ -60,6 +60,33 @@ def test_the_tutorial_shows_what_the_package_holds() -> None:
 
 
 @pytest.mark.slow
+def test_the_tutorial_can_be_followed(tmp_path: Path) -> None:
+    """What it tells the reader to do, done: `bb new`, then one block after the other, each where it says."""
+    own = Environment(tmp_path / "venv")
+    own.bb("new", "plugin", "bb-trimmed-mean", "--role", "aggregator", cwd=tmp_path)
+    folder = tmp_path / "bb-trimmed-mean"
+    blocks = dict(BLOCK.findall((ROOT / "docs" / "guide" / "first_plugin.md").read_text(encoding="utf-8")))
+
+    def write(file: str, before: str) -> None:
+        (folder / file).write_text(before + blocks[file], encoding="utf-8")
+
+    write("bb_trimmed_mean/kernel.py", "import numba\nimport numpy as np\n\n\n")
+    aggregator = (folder / "bb_trimmed_mean" / "aggregator.py").read_text(encoding="utf-8")
+    write("bb_trimmed_mean/aggregator.py", aggregator.partition("    def combine")[0])
+    head = "import numpy as np\nimport pytest\nimport bb_core as bb\nfrom bb_core.testing import FakeContext\n"
+    write("tests/test_aggregator.py", f"{head}from bb_trimmed_mean import TrimmedMean\n")
+    head = "from typing import Any\nimport numpy as np\nfrom bb_trimmed_mean.kernel import trimmed_mean\nTRIM = 2\n"
+    write("bb_trimmed_mean/bench.py", head)
+    own.install(folder)
+    own.run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder)
+    before = tmp_path / "before.json"
+    own.bb("bench", "trimmed_mean", "--rounds", "2", "--save", str(before), cwd=tmp_path)
+    assert "Since the table that was kept" in own.bb(
+        "bench", "trimmed_mean", "--rounds", "2", "--compare", str(before), cwd=tmp_path
+    )
+
+
+@pytest.mark.slow
 def test_strangers_packages_are_found_checked_measured_used_and_missed(tmp_path: Path) -> None:
     own = Environment(tmp_path / "venv")
     for name in ("bb-hnsw", "bb-trimmed-mean"):
