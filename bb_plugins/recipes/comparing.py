@@ -77,10 +77,10 @@ def codec_arms(clients: int) -> list[Arm]:
         Arm("none", is_reference=True),
         Arm("Float16", "bytesandbrains.Float16"),
         Arm("Int8Affine", "bytesandbrains.Int8Affine"),
-        Arm("TopK, 5 %, with feedback", bb.use("bytesandbrains.TopK", share=0.05)),
-        Arm("TopK, 5 %, without", bb.use("bytesandbrains.TopK", share=0.05, error_feedback=False)),
-        Arm("TopK, 1 %, with feedback", bb.use("bytesandbrains.TopK", share=0.01)),
-        Arm("TopK, 1 %, without", bb.use("bytesandbrains.TopK", share=0.01, error_feedback=False)),
+        Arm("TopK 5%, feedback", bb.use("bytesandbrains.TopK", share=0.05)),
+        Arm("TopK 5%, without", bb.use("bytesandbrains.TopK", share=0.05, error_feedback=False)),
+        Arm("TopK 1%, feedback", bb.use("bytesandbrains.TopK", share=0.01)),
+        Arm("TopK 1%, without", bb.use("bytesandbrains.TopK", share=0.01, error_feedback=False)),
     ]
 
 

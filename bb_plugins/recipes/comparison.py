@@ -58,9 +58,11 @@ def table_of(found: Comparison) -> Table:
     if found.kind == "aggregators":
         title += f"; {LIARS} clients send their update times {FACTOR:g}"
     caption = f"accuracy: mean of the last {LAST} rounds, over {found.seeds} seeds, with its standard deviation"
+    if found.kind == "codecs":
+        caption += ". bytes: of an update; error: squared, of an element; MB: of all Envelopes, both ways"
     table = Table(title=title, caption=caption, title_justify="left")
     columns = ["accuracy", "points"]
-    columns += ["bytes of an update", "of float32", "squared error", "MB in all"] if found.kind == "codecs" else []
+    columns += ["bytes", "share", "error", "MB"] if found.kind == "codecs" else []
     table.add_column("codec" if found.kind == "codecs" else "aggregator")
     for column in columns:
         table.add_column(column, justify="right")

@@ -34,7 +34,7 @@ def test_the_command_prints_a_table_and_draws(tmp_path: Path) -> None:
     drawn = tmp_path / "codecs.svg"
     found = bb("codecs", *SMALL, "--plot", str(drawn))
     assert found.exit_code == 0, found.output
-    assert "TopK, 5 %, with feedback" in found.output
+    assert "TopK 5%, feedback" in found.output
     assert "over 2 seeds" in found.output
     assert "What compression costs" in drawn.read_text(encoding="utf-8")
 
@@ -99,14 +99,14 @@ def points(kind: str, wanted: set[str], monkeypatch: pytest.MonkeyPatch) -> dict
 
 @pytest.mark.slow
 def test_compression_costs_less_than_a_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = points("codecs", {"Int8Affine", "TopK, 5 %, with feedback", "TopK, 5 %, without"}, monkeypatch)
+    found = points("codecs", {"Int8Affine", "TopK 5%, feedback", "TopK 5%, without"}, monkeypatch)
     cost, share = found["Int8Affine"]
     assert cost > -0.5
     assert share < 0.26
-    cost, share = found["TopK, 5 %, with feedback"]
+    cost, share = found["TopK 5%, feedback"]
     assert cost > -1
     assert share < 0.11
-    assert found["TopK, 5 %, without"][0] < cost - 0.5
+    assert found["TopK 5%, without"][0] < cost - 0.5
 
 
 @pytest.mark.slow
