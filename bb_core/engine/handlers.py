@@ -14,6 +14,7 @@ from bb_core.engine.program import FunctionProgram, OpInfo
 from bb_core.engine.sending import bind_send
 from bb_core.engine.syscalls import BODIES, NEVER, Native
 from bb_core.errors import InstallError
+from bb_core.ir.schemas import OPSET
 from bb_core.ops.spec import Attribute
 from bb_core.roles.contract import implements
 
@@ -46,9 +47,17 @@ def _bind(engine: Engine, function: FunctionProgram, info: OpInfo) -> Handler:
         )
     if component is None:
         raise InstallError(f"{info.op_type} has no Concrete in slot {info.slot!r}", where=info.source)
+    if (info.domain, info.op_type) == (keys.FRAMEWORK, keys.SUBGRAPH):
+        return make_handler(info, _graph(component, info), takes_context=False)
     if info.domain == keys.ONNX:
         return make_handler(info, component.kernel(info.op_type, info.attributes), takes_context=False)
     return _bind_role(engine, component, info)
+
+
+def _graph(component: Any, info: OpInfo) -> Callable[..., Any]:
+    """Bind a Backend's graph; one with one output gives it as it is, as a kernel does."""
+    run: Callable[..., tuple[Any, ...]] = component.graph(info.attributes[keys.BODY], OPSET)
+    return run if len(info.output_ports) > 1 else lambda *inputs: run(*inputs)[0]
 
 
 def _bind_role(engine: Engine, component: Any, info: OpInfo) -> Handler:

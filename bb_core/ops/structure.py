@@ -23,6 +23,15 @@ OUTPUT: Final = OpSpec(
 CONSTANT: Final = OpSpec(
     keys.ONNX, "Constant", 13, outputs=(Port("value", t.TENSOR),), doc="A tensor that stands in the program."
 )
+SUBGRAPH: Final = OpSpec(
+    keys.FRAMEWORK,
+    keys.SUBGRAPH,
+    1,
+    (Port("inputs", t.ANY, optional=True, variadic=True),),
+    (Port("outputs", t.ANY, variadic=True),),
+    doc="Ops of one Backend slot as a graph, which the Backend runs as a whole; the attribute `body` holds it. "
+    "The stage `bytesandbrains.subgraphs` writes it.",
+)
 GATE: Final = OpSpec(
     keys.SYSCALL,
     "Gate",
@@ -82,4 +91,4 @@ STACK: Final = OpSpec(
     doc="Make one tensor of a composite of equally shaped ones, on a new first axis.",
 )
 
-STRUCTURE_OPS: Final = (OUTPUT, GATE, PASS_THROUGH, TEE, CAST, BUNDLE, UNBUNDLE, STACK)
+STRUCTURE_OPS: Final = (OUTPUT, SUBGRAPH, GATE, PASS_THROUGH, TEE, CAST, BUNDLE, UNBUNDLE, STACK)

@@ -1,4 +1,4 @@
-"""Registers the first-party Backends."""
+"""Registers the first-party Backends, and the stage that gives them graphs in place of ops."""
 
 from __future__ import annotations
 
@@ -15,4 +15,14 @@ def bb_register_concretes(registry: Any) -> None:
         "bytesandbrains.OnnxRuntimeBackend",
         "bb_plugins.backends.onnxruntime.backend:OnnxRuntimeBackend",
         role="backend",
+    )
+
+
+@bb.hookimpl
+def bb_register_stages(stages: Any) -> None:
+    """Add `bytesandbrains.subgraphs`."""
+    stages.add(
+        "bytesandbrains.subgraphs",
+        "bb_core.compiler.subgraphs:collapse_subgraphs",
+        after="insert_async_deadlines",
     )

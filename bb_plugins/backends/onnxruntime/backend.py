@@ -66,14 +66,36 @@ class OnnxRuntimeBackend(bb.roles.Backend):
         return run
 
     def graph(self, graph: Any, opset: int) -> Callable[..., tuple[Any, ...]]:
-        """Return a callable for a whole graph: one session, in which onnxruntime fuses what it can."""
+        """Return a callable for a whole graph: one session, in which onnxruntime fuses what it can.
+
+        It wants to know the type of each input; one that the graph does not tell is that of the first array.
+        """
+        constants = {i.name for i in graph.initializer}
+        names = [i.name for i in graph.input if i.name not in constants]
+        untold = {i.name for i in graph.input if not i.type.HasField("tensor_type")}
+        sessions: dict[tuple[Any, ...], Any] = {}
+        if not untold:
+            sessions[()] = self._session_of(graph, opset, {})
+
+        def run(*inputs: Any) -> tuple[Any, ...]:
+            given = dict(zip(names, map(np.asarray, inputs), strict=True))
+            told = {name: given[name].dtype for name in names if name in untold}
+            key = tuple(told.values())
+            if key not in sessions:
+                sessions[key] = self._session_of(graph, opset, told)
+            return tuple(sessions[key].run(None, given))
+
+        return run
+
+    def _session_of(self, graph: Any, opset: int, told: Mapping[str, np.dtype[Any]]) -> Any:
         from onnx import helper
 
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=_IR_VERSION)
-        session = _session(bytes(model.SerializeToString(deterministic=True)), self.config.threads)
-        constants = {i.name for i in graph.initializer}
-        names = [i.name for i in graph.input if i.name not in constants]
-        return lambda *inputs: tuple(session.run(None, dict(zip(names, map(np.asarray, inputs), strict=True))))
+        for i, given in enumerate(model.graph.input):
+            if given.name in told:
+                kind = helper.np_dtype_to_tensor_dtype(told[given.name])
+                model.graph.input[i].CopyFrom(helper.make_tensor_value_info(given.name, kind, None))
+        return _session(bytes(model.SerializeToString(deterministic=True)), self.config.threads)
 
     def primitive(self, name: str) -> Callable[..., Any]:
         """Refuse: onnxruntime has no in-place training kernels."""
