@@ -16,11 +16,12 @@ COMPILED := setup.py pyproject.toml $(shell find bb_core bb_plugins csrc -name '
 INCLUDED_bench := demo
 INCLUDED_test := bench demo
 INCLUDED_dev := test bench demo
+INCLUDED_docs := test bench demo
 
 # cython-lint starts pycodestyle by name.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: demo test quick lint format types bench docs models sanitize fuzz fuzz-c fuzz-python setup clean
+.PHONY: demo test quick lint format types bench docs models site wheels sanitize fuzz fuzz-c fuzz-python setup clean
 
 demo: $(VENV)/.with-demo
 	$(BIN)/bb demo
@@ -57,6 +58,15 @@ bench: $(VENV)/.with-bench
 
 docs: $(VENV)/.with-demo
 	$(BIN)/python docs/make_reference.py
+
+# The documentation as a site, in build/site. Warnings are errors.
+site: $(VENV)/.with-docs
+	$(BIN)/python docs/make_site.py
+
+# A wheel for each Python here, tried where there is no compiler: make wheels PYTHONS="python3.11 /opt/python3.13/bin/python".
+PYTHONS ?=
+wheels:
+	.ci/wheels $(PYTHONS)
 
 $(VENV)/.with-%: $(COMPILED)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -93,4 +93,8 @@ def bb_register_transports(transports: Transports) -> None:
 
 @hookspec
 def bb_register_commands(app: Any) -> None:
-    """Add commands to `bb`: `app.command("demo")(demo)` on a typer application. Called by the `bb` command only."""
+    """Add commands to `bb`: `app.later("demo", "mypkg.demo:demo")` names one that is imported when it is typed.
+
+    `app` is a typer application, so `app.command("demo")(demo)` works as well; but then every `bb` command imports it.
+    Called by the `bb` command only.
+    """

@@ -1,4 +1,4 @@
-"""Writes what is made from the code: `docs/errors`, the toolkit, the table of passes, and the stubs of the recorder.
+"""Writes what is made from the code: `docs/errors`, the toolkit, the Concretes, the table of passes, and the stubs.
 
 Run `make docs` after a change of `bb_core/errors.py` or of a pass. With `--check` nothing is written, and pages that
 are out of date are named; the meta tests call `pages` for the same purpose.
@@ -18,6 +18,7 @@ from bb_core.errors import BBError, all_errors, render
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS))
 
+from make_concretes import concretes_page  # noqa: E402
 from make_stubs import slots_stub, syscalls_stub  # noqa: E402
 from make_toolkit import toolkit_page  # noqa: E402
 
@@ -109,6 +110,7 @@ def pages() -> dict[Path, str]:
     return {
         **errors_pages(),
         DOCS / "reference" / "toolkit.md": toolkit_page(),
+        DOCS / "reference" / "concretes.md": concretes_page(),
         DOCS.parent / "bb_core" / "dsl" / "slots.pyi": slots_stub(),
         DOCS.parent / "bb_core" / "dsl" / "syscalls.pyi": syscalls_stub(),
         compiler: f"{before}{BEGIN}\n\n{passes_table()}\n\n{END}{after}",

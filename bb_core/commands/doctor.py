@@ -45,11 +45,13 @@ _STYLES: Final = {"ok": "green", "note": "yellow", "absent": "dim", "broken": "b
 COMPILED: Final = ("bb_core.wire._codec", "bb_core.engine._dispatch")
 EXTRAS: Final = {
     "demo": "bb demo: the handwritten digits, and plots",
+    "index": "usearch, for bb bench search and the example package bb-hnsw",
     "metrics": "what Nodes do, as OpenTelemetry spans and counters",
     "onnxruntime": "OnnxRuntimeBackend, which runs whole graphs",
     "tls": "certificates for nodes that speak TLS: bb certs",
     "bench": "bb bench: the suites, and the peers that ours is compared with",
     "test": "pytest, hypothesis and what this project's own tests need; also for parametrize_checks",
+    "docs": "Sphinx and what `make site` needs",
     "dev": "the linters and type checkers with which this project is changed",
 }
 """Extra -> what it gives."""

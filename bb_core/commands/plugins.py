@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from bb_core.commands.application import Application
 from bb_core.plugins import PluginStatus, installed_plugins
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 def list_plugins(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
@@ -21,12 +22,16 @@ def list_plugins(as_json: Annotated[bool, typer.Option("--json", help="Print one
     if as_json:
         typer.echo(json.dumps({"plugins": [_as_data(s) for s in statuses]}, indent=1))
         return
+    from rich.console import Console  # only a table needs it
+    from rich.table import Table
+
     table = Table(title="Plugins", title_justify="left")
     for column in ("distribution", "version", "entry point", "adds", "status"):
         table.add_column(column, overflow="fold")
     for status in statuses:
         table.add_row(status.distribution, status.version, status.name, _adds(status), _state(status))
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    width = None if sys.stdout.isatty() else 140
+    Console(width=width, emoji=False, markup=False, highlight=False).print(table)  # what a plugin says is plain text
 
 
 def _with_commands(status: PluginStatus) -> PluginStatus:
@@ -35,20 +40,15 @@ def _with_commands(status: PluginStatus) -> PluginStatus:
         return status
     manager = installed_plugins().manager
     plugin = manager.get_plugin(f"{status.distribution}:{status.name}")
-    app = typer.Typer()
+    app = Application()
     try:
         manager.subset_hook_caller("bb_register_commands", [p for p in manager.get_plugins() if p is not plugin])(
             app=app
         )
     except Exception as error:  # a plugin may raise anything, and the others are still to be shown
         return replace(status, error=f"its commands are missing: {type(error).__name__}: {error}")
-    names = [str(c.name) for c in app.registered_commands] + [_name(g) for g in app.registered_groups]
+    names = [*app.names]
     return replace(status, adds={**status.adds, "commands": tuple(sorted(names))}) if names else status
-
-
-def _name(group: Any) -> str:
-    """What a group of commands is called: where it was added, or by itself."""
-    return group.name if isinstance(group.name, str) else str(group.typer_instance.info.name)
 
 
 def _adds(status: PluginStatus) -> str:
@@ -56,6 +56,8 @@ def _adds(status: PluginStatus) -> str:
 
 
 def _state(status: PluginStatus) -> Text:
+    from rich.text import Text
+
     if not status.error:
         return Text("loaded", style="green")
     return Text(status.error, style="yellow" if status.is_blocked else "red")

@@ -45,7 +45,7 @@ class Protocol(Role):
 
     A protocol is a subclass that sets `protocol` and declares ops, with `@bb.roles.op` on methods of its own; a
     Concrete is a subclass of that. A Module names the protocol in its slot, whose methods are then its ops. What is
-    marked with `@bb.roles.inbound` can be called by peers:
+    marked with `@bb.roles.inbound` can be called by peers::
 
         class Gossip(bb.roles.Protocol):
             protocol = "acme.gossip"

@@ -188,6 +188,10 @@ class FakeContext:
         """Note a value for the host."""
         self.emitted.append((topic, value))
 
+    def offload(self, work: Callable[[], Any]) -> Any:
+        """Do the work at once, as a host without workers does."""
+        return work()
+
     def publish(self, kind: str) -> None:
         """Note an event."""
         self.published.append(kind)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -18,6 +19,7 @@ from rich.table import Table
 
 from bb_core.errors import MissingExtra, RunFailed, UsageError, did_you_mean
 from bb_core.plugins import installed_plugins
+from bb_plugins.bench import comparing, picture
 from bb_plugins.bench import instructions as counting
 
 _POOLS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "BLIS_NUM_THREADS")
@@ -29,6 +31,9 @@ def bench(
     rounds: Annotated[int, typer.Option(help="Rounds of each row; ours and the peer alternate.")] = 21,
     instructions: Annotated[bool, typer.Option(help="Count instructions too, under valgrind.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    save: Annotated[Path | None, typer.Option(help="Keep the table in this file, for --compare.")] = None,
+    compare: Annotated[Path | None, typer.Option(help="Say what has changed since a table that was kept.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the ratios to this file.")] = None,
 ) -> None:
     """Measure ours against a peer and a physical limit, and print ratios (below 1 is faster than the peer)."""
     suites = installed_plugins().suites.modules
@@ -39,11 +44,35 @@ def bench(
         raise UsageError(f"there is no benchmark suite {suite!r}", hint=did_you_mean(suite, suites))
     if rounds < 1:
         raise UsageError(f"rounds is {rounds}", expected="at least 1")
+    before = None if compare is None else comparing.read(compare, suite)
+    _check_files(save, plot)
     found = run_suite(suite, suites[suite], rounds, instructions=instructions)
+    changed = [] if before is None else comparing.changes(found, before)
+    _write(found, save, plot)
     if as_json:
-        typer.echo(json.dumps(found))
-    else:
-        _print(found)
+        typer.echo(json.dumps(found | ({} if before is None else {"changes": [asdict(c) for c in changed]})))
+        return
+    _print(found)
+    if before is not None:
+        _print_changes(changed, comparing.other_machine(found, before))
+    for path in (save, plot):
+        if path is not None:
+            Console().print(f"written to {path}", highlight=False, markup=False)
+
+
+def _check_files(save: Path | None, plot: Path | None) -> None:
+    """Refuse before the measuring what could not be written after it."""
+    if save is not None and not save.resolve().parent.is_dir():
+        raise UsageError(f"--save: there is no folder {str(save.resolve().parent)!r}", hint="create it first")
+    if plot is not None:
+        picture.check(plot)
+
+
+def _write(found: dict[str, Any], save: Path | None, plot: Path | None) -> None:
+    if save is not None:
+        comparing.save(found, save)
+    if plot is not None:
+        picture.draw(found, plot)
 
 
 def run_suite(name: str, module: str, rounds: int, *, instructions: bool = False) -> dict[str, Any]:
@@ -92,7 +121,11 @@ def _command(file: str, rows: Path, rounds: int) -> list[str]:
 
 
 def _list(suites: dict[str, str]) -> None:
-    table = Table(title="Benchmark suites", caption="bb bench SUITE [--json]", title_justify="left")
+    table = Table(
+        title="Benchmark suites",
+        caption="bb bench SUITE [--json] [--save FILE] [--compare FILE] [--plot FILE]",
+        title_justify="left",
+    )
     table.add_column("suite")
     table.add_column("module")
     for name in sorted(suites):
@@ -104,7 +137,10 @@ def _print(found: dict[str, Any]) -> None:
     machine = found["machine"]
     caption = f"{machine['cpu']}, {machine['cores']} cores, one thread; a ratio below 1 is faster than the peer"
     table = Table(title=f"bb bench {found['suite']}", caption=caption, title_justify="left")
-    columns = [c for c in _COLUMNS if c.name != "instructions" or any(row[c.name] is not None for row in found["rows"])]
+    rows = found["rows"]
+    columns = [
+        c for c in _COLUMNS if c.name not in _OPTIONAL or any(row[_OPTIONAL[c.name]] is not None for row in rows)
+    ]
     for column in columns:
         table.add_column(column.name, justify="left" if column.is_text else "right", overflow="fold")
     for row in found["rows"]:
@@ -114,6 +150,20 @@ def _print(found: dict[str, Any]) -> None:
     for reason in dict.fromkeys(skipped["reason"] for skipped in found["skipped"]):
         names = ", ".join(skipped["name"] for skipped in found["skipped"] if skipped["reason"] == reason)
         console.print(f"skipped {names}: {reason}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_changes(changed: list[comparing.Change], other: str) -> None:
+    caption = f"another machine: {other}" if other else "a change within the spread of the rounds is left blank"
+    table = Table(title="Since the table that was kept", caption=caption, title_justify="left")
+    for column in ("row", "peer", "what", "before", "now", "change", ""):
+        table.add_column(column, justify="right" if column in ("before", "now", "change") else "left")
+    for each in changed:
+        show = {"ours_ns": _time, "bytes": _bytes}.get(each.measure, _ratio)
+        what = {"ratio": "ratio", "limit_ratio": "to limit", "bytes": "memory", "ours_ns": "time"}[each.measure]
+        verdict = "" if each.is_noise else "[green]better" if each.change < 1 else "[red]worse"
+        cells = (each.name, each.peer or "-", what, show(each.before), show(each.now), f"{each.change:.2f}x")
+        table.add_row(*cells, verdict)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
 def _time(ns: float | None) -> str:
@@ -131,6 +181,10 @@ def _bytes(count: float) -> str:
 
 def _count(count: float | None) -> str:
     return "-" if count is None else f"{count:,.0f}"
+
+
+def _rate(row: dict[str, Any], field: str) -> str:
+    return "-" if row.get(field) is None else f"{row[field]:.3g} {row['unit']}"
 
 
 def _ratio(ratio: float | None) -> str:
@@ -153,4 +207,8 @@ _COLUMNS: Final = (
     _Column("spread", lambda row: f"{row['spread']:.0%}"),
     _Column("limit", lambda row: row["limit"] or "-", is_text=True),
     _Column("to limit", lambda row: _ratio(row["limit_ratio"])),
+    _Column("rate", lambda row: _rate(row, "rate")),
+    _Column("limit's", lambda row: _rate(row, "limit_rate")),
 )
+_OPTIONAL: Final = {"instructions": "instructions", "rate": "rate", "limit's": "limit_rate"}
+"""Columns that are left out where no row has the field."""

@@ -16,7 +16,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter_ns, process_time_ns
@@ -44,6 +44,9 @@ class Row:
         disturbed: Share of rounds in which CPU and wall time differed by more than 5 %.
         bytes: For a row that measures memory instead of time; `ours_ns` is then 0.
         instructions: Instructions of ours, where `bb bench --instructions` has counted them.
+        rate: What ours does in a nanosecond, in the `unit`; for a row of `kernel_benchmark`.
+        limit_rate: The same for the limit.
+        unit: `GB/s` or `GFLOP/s`.
     """
 
     name: str
@@ -58,6 +61,9 @@ class Row:
     disturbed: float = 0.0
     bytes: float | None = None
     instructions: float | None = None
+    rate: float | None = None
+    limit_rate: float | None = None
+    unit: str = ""
 
 
 @dataclass(slots=True)
@@ -88,6 +94,7 @@ class Measure:
         timed: bool = False,
         per: int = 1,
         rounds: int | None = None,
+        limit_share: float = 1.0,
     ) -> Row:
         """Measure.
 
@@ -99,9 +106,11 @@ class Measure:
             timed: The callables return nanoseconds themselves (wall), for what cannot be timed from outside.
             per: How many units one call does; times are for one unit.
             rounds: Overrides `--rounds`.
+            limit_share: How much of ours the limit's callable does; its times are divided by it.
         """
         sides = {"ours": ours} | ({"peer": peer[1]} if peer else {}) | ({"limit": limit[1]} if limit else {})
-        clocks = {side: (_told if timed else _timed)(call, per) for side, call in sides.items()}
+        parts = {side: per * limit_share if side == "limit" else per for side in sides}
+        clocks = {side: (_told if timed else _timed)(call, parts[side]) for side, call in sides.items()}
         laps: dict[str, list[_Lap]] = {side: [] for side in sides}
 
         def others() -> None:
@@ -123,6 +132,13 @@ class Measure:
         row = _summarise(name, laps, peer[0] if peer else None, limit[0] if limit else None)
         self._rows.append(row)
         return row
+
+    def rate(self, row: Row, work: float, unit: str) -> Row:
+        """Say in the row that was measured last how much it does in a nanosecond."""
+        rate = work / row.ours_ns
+        told = replace(row, rate=rate, limit_rate=rate * row.limit_ratio if row.limit_ratio else None, unit=unit)
+        self._rows[-1] = told
+        return told
 
     def memory(self, name: str, measured: float, *, peer: tuple[str, float] | None = None) -> Row:
         """Add a row of bytes instead of nanoseconds."""
@@ -171,7 +187,7 @@ def _no_collections() -> Iterator[None]:
             gc.enable()
 
 
-def _timed(call: Call, per: int) -> Callable[[], _Lap]:
+def _timed(call: Call, per: float) -> Callable[[], _Lap]:
     """Time a batch of calls, as many as fill `_BATCH_NS`."""
     call()
     began = perf_counter_ns()
@@ -189,7 +205,7 @@ def _timed(call: Call, per: int) -> Callable[[], _Lap]:
     return lap
 
 
-def _told(call: Call, per: int) -> Callable[[], _Lap]:
+def _told(call: Call, per: float) -> Callable[[], _Lap]:
     """Take the time that a call tells; its CPU time is by the share that the whole call had."""
     call()
 
@@ -298,6 +314,14 @@ class _Skips:
 def row(benchmark: Any, pytestconfig: pytest.Config) -> Measure:
     """Measure rows; see `Measure`."""
     return Measure(benchmark, pytestconfig.stash[_ROWS], pytestconfig.getoption("--bb-rounds"))
+
+
+@pytest.fixture
+def kernel_benchmark(row: Measure) -> Any:
+    """Measure a kernel over shapes and element types, against the machine's own limit; see `KernelBenchmark`."""
+    from bb_plugins.bench.rates import KernelBenchmark
+
+    return KernelBenchmark(row)
 
 
 _ROWS = pytest.StashKey[list[Row]]()

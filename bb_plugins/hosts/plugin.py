@@ -10,8 +10,5 @@ import bb_core as bb
 @bb.hookimpl
 def bb_register_commands(app: Any) -> None:
     """Add `bb simulate` and `bb node run`."""
-    from bb_plugins.hosts.asyncio.commands import node
-    from bb_plugins.hosts.simulator.command import simulate_program
-
-    app.command("simulate")(simulate_program)
-    app.add_typer(node)
+    app.later("simulate", "bb_plugins.hosts.simulator.command:simulate_program")
+    app.later("node", "bb_plugins.hosts.asyncio.commands:node")

@@ -35,9 +35,9 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Train a model on twenty clients' digits, none of which leaves its client. Takes seconds."""
-    experiment = Experiment(clients, rounds, epochs, _alpha(alpha), seed, model=model, onnx=_read(onnx))
+    experiment = Experiment(clients, rounds, epochs, alpha_of(alpha), seed, model=model, onnx=_read(onnx))
     for path, option, suffixes in ((plot, "--plot", (".png", ".svg", ".pdf")), (save, "--save", (".onnx",))):
-        _check_path(path, option, suffixes)
+        check_path(path, option, suffixes)
     console = Console(stderr=as_json, quiet=as_json)
     outcome = _run(experiment, console)
     if plot is not None:
@@ -52,7 +52,8 @@ def demo(
         _report(outcome, console, plot, save)
 
 
-def _alpha(text: str) -> float | None:
+def alpha_of(text: str) -> float | None:
+    """Read `--alpha`."""
     if text.lower() == "iid":
         return None
     try:
@@ -81,7 +82,7 @@ def _read(path: Path | None) -> bytes:
     return raw
 
 
-def _check_path(path: Path | None, option: str, suffixes: tuple[str, ...]) -> None:
+def check_path(path: Path | None, option: str, suffixes: tuple[str, ...]) -> None:
     """Refuse before the training what could not be written after it."""
     if path is None:
         return

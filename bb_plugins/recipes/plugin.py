@@ -9,9 +9,7 @@ import bb_core as bb
 
 @bb.hookimpl
 def bb_register_commands(app: Any) -> None:
-    """Add `bb demo` and `bb warmup`."""
-    from bb_plugins.recipes.demo import demo
-    from bb_plugins.recipes.warming import warmup
-
-    app.command("demo")(demo)
-    app.command("warmup")(warmup)
+    """Add `bb compare`, `bb demo` and `bb warmup`."""
+    app.later("compare", "bb_plugins.recipes.comparison:compare_command")
+    app.later("demo", "bb_plugins.recipes.demo:demo")
+    app.later("warmup", "bb_plugins.recipes.warming:warmup")

@@ -7,13 +7,17 @@ some tenths of one when the kernels come from numba's cache.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from importlib import import_module
+from typing import Any, Final
 
 import numpy as np
 
+import bb_core as bb
 from bb_plugins.aggregators.reductions import squared_distances, trimmed_mean, weighted_mean
 from bb_plugins.backends.cpu.backend import primitive
 from bb_plugins.backends.cpu.ops import elementwise
+from bb_plugins.codecs.int8_affine import Int8Affine
+from bb_plugins.indexes.flat import FlatIndex
 from bb_plugins.models.mlp import MLP, plan_of
 
 
@@ -31,6 +35,14 @@ def warm_up(names: Iterable[str], progress: Callable[[int, int, str], None] | No
         _ready(name)
     if progress is not None:
         progress(len(wanted), len(wanted), "ready")
+
+
+def kernel_named(name: str) -> Callable[..., Any]:
+    """Return a compiled kernel: one of the CpuBackend's primitives, or one that stands with its Concrete."""
+    if name not in ELSEWHERE:
+        return primitive(name)
+    found: Callable[..., Any] = getattr(import_module(ELSEWHERE[name]), name)
+    return found
 
 
 def every_kernel() -> tuple[str, ...]:
@@ -67,6 +79,18 @@ def _mlp(name: str) -> Callable[[], None]:
 
 
 _UPDATE: Final = np.zeros(2, np.float32)
+_NO_CONTEXT: Final[Any] = None  # these Concretes ask nothing of it
+
+
+def _search() -> None:
+    index = FlatIndex(FlatIndex.Config())
+    index.add(_NO_CONTEXT, np.zeros((1, 1), np.float32))
+    index.search(_NO_CONTEXT, np.zeros((1, 1), np.float32), k=1)
+
+
+def _quantise() -> bb.Record:
+    return Int8Affine(Int8Affine.Config()).encode(_NO_CONTEXT, _UPDATE)[0]
+
 
 AVERAGING: Final[tuple[str, ...]] = (
     "softmax_cross_entropy",
@@ -88,5 +112,17 @@ TRIALS: Final[dict[str, Callable[[], object]]] = {
     "mean_of_rows": lambda: trimmed_mean([_UPDATE], 0),
     "erf": lambda: elementwise.compiled("erf", _UPDATE),
     "gelu": lambda: elementwise.compiled("gelu", _UPDATE),
+    "nearest": _search,
+    "to_int8": _quantise,
+    "int8_error": _quantise,
+    "from_int8": lambda: Int8Affine(Int8Affine.Config()).decode(_NO_CONTEXT, _quantise()),
 }
 """Kernel that Python calls -> a call of it, the parts before the whole: one that calls others loads faster then."""
+
+ELSEWHERE: Final = {
+    "nearest": "bb_plugins.indexes.kernels",
+    "to_int8": "bb_plugins.codecs.kernels",
+    "int8_error": "bb_plugins.codecs.kernels",
+    "from_int8": "bb_plugins.codecs.kernels",
+}
+"""Kernels that are no primitives of the CpuBackend -> their module."""

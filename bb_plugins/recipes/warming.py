@@ -54,14 +54,13 @@ def _warm(console: Console) -> Warmth:
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[name]}"), console=console, transient=True) as progress:
         task = progress.add_task("kernels", total=None, name="loading numba")
-        from bb_plugins.backends.cpu.backend import primitive
         from bb_plugins.backends.cpu.kernels._jit import COMPILED
         from bb_plugins.backends.cpu.kernels.natives import natives
-        from bb_plugins.recipes.warm_up import TRIALS, every_kernel, warm_up
+        from bb_plugins.recipes.warm_up import TRIALS, every_kernel, kernel_named, warm_up
 
         before, names = len(COMPILED), every_kernel()
         warm_up(names, lambda done, total, name: progress.update(task, completed=done, total=total, name=name))
-    dispatchers = [primitive(name) for name in TRIALS]
+    dispatchers = [kernel_named(name) for name in TRIALS]
     caches = {d.stats.cache_path for d in dispatchers}  # type: ignore[attr-defined]  # numba has no types
     folders = sorted({str(c) for c in caches | {kernel.cache for kernel in natives().values()}})
     return Warmth(

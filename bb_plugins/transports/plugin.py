@@ -18,6 +18,4 @@ def bb_register_transports(transports: Any) -> None:
 @bb.hookimpl
 def bb_register_commands(app: Any) -> None:
     """Add `bb certs init` and `bb certs issue`."""
-    from bb_plugins.transports.commands import certs
-
-    app.add_typer(certs)
+    app.later("certs", "bb_plugins.transports.commands:certs")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from bb_core.cli import application
 from bb_core.errors import MissingExtra, UsageError
 from bb_core.plugins import installed_plugins
+from bb_plugins.bench import commands
 from bb_plugins.bench.commands import run_suite
 from bb_plugins.bench.harness import Row
 from bb_plugins.bench.suites import dispatch
@@ -84,6 +89,59 @@ def test_instructions_stand_beside_the_times_and_are_the_same_each_time(tiny: st
     assert 1 < counts["a loop"] < 1000
     assert counts["another"] is counts["no memory"] is None
     assert counts == {row["name"]: row["instructions"] for row in second}
+
+
+def bb(*arguments: str) -> Any:
+    return CliRunner().invoke(application(), ["bench", *arguments], env={"COLUMNS": "200"})
+
+
+@pytest.fixture
+def tiny_is_registered(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(installed_plugins().suites.modules, "tiny", tiny)
+
+
+@pytest.mark.usefixtures("tiny_is_registered")
+def test_a_table_is_kept_drawn_and_compared(tmp_path: Path) -> None:
+    kept, drawn = tmp_path / "before.json", tmp_path / "now.svg"
+    first = bb("tiny", "--rounds", "2", "--save", str(kept), "--plot", str(drawn))
+    assert first.exit_code == 0, first.output
+    assert "another  / itself" in drawn.read_text(encoding="utf-8")
+    before = json.loads(kept.read_text(encoding="utf-8"))
+    for row in before["rows"]:
+        row.update(ours_ns=row["ours_ns"] / 50, ratio=row["ratio"] and row["ratio"] / 50, spread=0.0)
+    before["machine"]["cpu"] = "an abacus"
+    kept.write_text(json.dumps(before), encoding="utf-8")
+    second = bb("tiny", "--rounds", "2", "--compare", str(kept))
+    assert second.exit_code == 0, second.output
+    lines = [line for line in second.output.splitlines() if "worse" in line]
+    assert [("time" in line, "itself" in line) for line in lines] == [(True, False), (False, True)]
+    assert "cpu: an abacus before" in " ".join(second.output.split())
+
+
+@pytest.mark.usefixtures("tiny_is_registered")
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--compare", "nowhere.json"], "cannot be read"),
+        (["--compare", "other.json"], "of the suite 'codec'"),
+        (["--compare", "broken.json"], "no run of bb bench"),
+        (["--compare", "list.json"], "no run of bb bench"),
+        (["--save", "no/such/folder.json"], "there is no folder"),
+        (["--plot", "no/such/folder.png"], "there is no folder"),
+        (["--plot", "picture.doc"], ".png or .svg or .pdf"),
+    ],
+)
+def test_files_that_will_not_do_are_refused_before_anything_is_measured(
+    options: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(commands, "run_suite", None)
+    Path("other.json").write_text('{"suite": "codec", "rows": []}', encoding="utf-8")
+    Path("broken.json").write_text("{", encoding="utf-8")
+    Path("list.json").write_text("[]", encoding="utf-8")
+    found = bb("tiny", *options)
+    assert isinstance(found.exception, UsageError)
+    assert says in str(found.exception)
 
 
 @pytest.mark.slow

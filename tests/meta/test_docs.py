@@ -85,3 +85,14 @@ def test_readme_names_bb_commands_that_exist() -> None:
     app = application()
     commands = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
     assert named <= commands | {group.typer_instance.info.name for group in app.registered_groups}
+
+
+def test_the_site_has_a_place_for_every_page() -> None:
+    make = runpy.run_path(str(ROOT / "docs" / "make_site.py"), run_name="make_site")
+    placed = {page for pages in make["NAVIGATION"].values() for page in pages}
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        name = page.relative_to(ROOT / "docs").with_suffix("").as_posix()
+        below = any(page.match(f"docs/{pattern}.md") for pattern in make["BELOW"].values())
+        assert name in placed or below or name == "index" or name.startswith("examples/"), name
+    files = {page.partition("/")[2] for page in placed if page.startswith("project/")}
+    assert files <= {page.stem for page in ROOT.glob("*.md")}

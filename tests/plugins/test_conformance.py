@@ -21,6 +21,16 @@ SUBJECTS: dict[str, dict[str, Any]] = {
         "make": bb.use("bytesandbrains.ArrayDataSource", **EXAMPLES, batch_size=6),
         "traits": {"portable_config": False},
     },
+    "bytesandbrains.FlatIndex": {"make": bb.use("bytesandbrains.FlatIndex", dim=8, metric="cosine")},
+    "bytesandbrains.Float16": {"traits": {"max_error": 2.0**-11, "empty": True}},
+    "bytesandbrains.Int8Affine": {
+        "make": bb.use("bytesandbrains.Int8Affine", block=5),
+        "traits": {"max_error": 1 / 254, "empty": True},
+    },
+    "bytesandbrains.TopK": {
+        "make": bb.use("bytesandbrains.TopK", share=0.3),
+        "traits": {"empty": True},
+    },
     "bytesandbrains.GlobalRegistryClient": {"traits": {"inputs": {"announce": (bb.PeerId.from_int(1),)}}},
     "bytesandbrains.GlobalRegistryServer": {"traits": {"sees_all": False}},
     "bytesandbrains.FedAvgM": {"make": bb.use("bytesandbrains.FedAvgM", momentum=0.5)},

@@ -11,6 +11,7 @@ from bb_core.testing.checks import checks, expect
 from bb_core.testing.subject import Call, Skip, Stage, Subject, Tour
 from bb_core.testing.traits import CodecTraits
 from bb_core.testing.values import copied, same, short
+from bb_core.values import Record
 from bb_core.wire.payloads import decode_value, encode_value
 
 TRAITS = CodecTraits
@@ -89,14 +90,22 @@ def the_error_is_as_declared(subject: Subject) -> None:
 
 
 def sizes_are_true(subject: Subject) -> None:
-    """`bytes_in` and `bytes_out` of the stats are the sizes of the value and of what was encoded."""
+    """`bytes_in` and `bytes_out` are the sizes of the value and of what was encoded; of a Record, of its tensors."""
     for value, encoded, stats, _ in _pairs(subject):
         expect(stats.get("bytes_in") == value.nbytes, f"bytes_in is {stats.get('bytes_in')}; it was {value.nbytes}")
-        size = (
-            encoded.nbytes if isinstance(encoded, np.ndarray) else len(encoded) if isinstance(encoded, bytes) else None
-        )
+        size = _size(encoded)
         if size is not None:
             expect(stats.get("bytes_out") == size, f"bytes_out is {stats.get('bytes_out')}; it was {size}")
+
+
+def _size(encoded: Any) -> int | None:
+    """Return how much data it is; None for a value that has more than tensors and bytes."""
+    if isinstance(encoded, Record):
+        sizes = [_size(field) for field in encoded.values()]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+    if isinstance(encoded, np.ndarray):
+        return encoded.nbytes
+    return len(encoded) if isinstance(encoded, bytes) else None
 
 
 def distortion_is_true(subject: Subject) -> None:

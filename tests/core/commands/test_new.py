@@ -5,10 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import runpy
-import site
 import subprocess
 import sys
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from bb_core.commands.new import new, package_of
 from bb_core.errors import UsageError
 from bb_core.plugins import installed_plugins
 from bb_core.roles import ROLES
+from tests.environments import Environment
 
 ROOT = Path(__file__).parents[3]
 EIGHT = [
@@ -139,25 +138,9 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.Compl
 @pytest.mark.slow
 @pytest.mark.parametrize("role", ["aggregator", "protocol"])
 def test_a_new_plugin_installs_and_passes_in_an_environment_of_its_own(role: str, tmp_path: Path) -> None:
-
     write("plugin", "bb-made", "--role", role, into=tmp_path)
-    folder = tmp_path / "bb-made"
-    venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    (packages,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
-    paths = [*site.getsitepackages(), str(ROOT)]
-    (packages / "ours.pth").write_text(
-        "\n".join(f"import site; site.addsitedir({p!r})" for p in paths), encoding="utf-8"
-    )
-    done = run(
-        sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index",
-        "--no-build-isolation", "--disable-pip-version-check", folder, cwd=tmp_path, PIP_NO_CACHE_DIR="1",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    ours = {"PYTHONPATH": str(ROOT)}
-    tested = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder, **ours)
-    assert tested.returncode == 0, tested.stdout + tested.stderr
-    listed = run(python, "-m", "bb_core.cli", "plugins", cwd=tmp_path, **ours)
-    assert "bb-made" in listed.stdout
-    measured = run(python, "-m", "bb_core.cli", "bench", "made", "--rounds", "3", cwd=tmp_path, **ours)
-    assert measured.returncode == 0, measured.stdout + measured.stderr
+    own = Environment(tmp_path / "venv")
+    own.install(tmp_path / "bb-made")
+    own.run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path / "bb-made")
+    assert "bb-made" in own.bb("plugins", cwd=tmp_path)
+    own.bb("bench", "made", "--rounds", "3", cwd=tmp_path)

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
+from bb_core.commands.application import Application
 from bb_core.commands.doctor import EXTRAS
+from bb_core.errors import PluginLoadError
 from bb_core.roles import ROLES
 from bb_core.roles.contract import specs_of
+from bb_plugins.bench.suites.starting import write_plugins
 
 ROOT = Path(__file__).parents[3]
 
@@ -158,3 +161,62 @@ def test_every_extra_is_described() -> None:
 def test_the_pytest_plugin_is_one_by_either_name() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["entry-points"]["pytest11"] == {"bb_core.testing.pytest_plugin": "bb_core.testing.pytest_plugin"}
+
+
+def modules_after(*arguments: str, path: str = "") -> tuple[set[str], str]:
+    """What a fresh process has loaded when a command has run, and what it has printed."""
+    program = f"""
+import contextlib, io, json, sys
+from bb_core import cli
+sys.argv = ["bb", *{list(arguments)!r}]
+with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+    cli.main()
+print(json.dumps([sorted(sys.modules), printed.getvalue()]))
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([path, str(ROOT)])}
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, env=environment, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    loaded, printed = json.loads(done.stdout)
+    return set(loaded), printed
+
+
+def test_listing_plugins_loads_no_kernel_no_extra_and_no_other_command() -> None:
+    loaded, printed = modules_after("plugins")
+    assert "bytesandbrains.FlatIndex" in printed
+    assert "commands: compare, demo, warmup" in printed
+    tops = {name.partition(".")[0] for name in loaded}
+    assert (
+        tops & {"numba", "scipy", "sklearn", "matplotlib", "onnx", "onnxruntime", "usearch", "faiss", "grpc"} == set()
+    )
+    assert {n for n in loaded if n.startswith("bb_plugins.") and n.count(".") > 1} <= {
+        n for n in loaded if n.endswith(".plugin")
+    }
+    assert not loaded & {"bb_core.node", "bb_core.compiler", "bb_core.commands.doctor"}
+
+
+def test_a_hundred_plugins_are_listed(tmp_path: Path) -> None:
+    write_plugins(tmp_path, 100)
+    _, printed = modules_after("plugins", "--json", path=str(tmp_path))
+    found = {p["distribution"]: p for p in json.loads(printed)["plugins"]}
+    for number in range(100):
+        one = found[f"bb-generated-{number:03}"]
+        assert (one["status"], one["concretes"]) == ("loaded", [f"bb_generated_{number:03}.One"])
+
+
+def test_a_command_that_cannot_be_imported_stops_itself_alone() -> None:
+    app = Application()
+    app.later("good", "bb_core.cli:version")
+    app.later("bad", "no.such.module:run")
+    app.later("worse", "bb_core.cli:no_such_function")
+    assert [*app.names] == ["good", "bad", "worse"]
+    assert [error.message.partition(" cannot")[0] for error in app.load()] == [
+        "the command 'bad'",
+        "the command 'worse'",
+    ]
+    assert [*app.names] == ["good"]
+    other = Application()
+    other.later("bad", "no.such.module:run")
+    with pytest.raises(PluginLoadError, match="No module named 'no'"):
+        other.load("bad")

@@ -538,6 +538,18 @@ class Boasting(Half):
         return half, stats.merge(bytes_out=half.nbytes // 2)
 
 
+@breaks("sizes_are_true")
+class Undercounting(Half):
+    """Counts one field of its Record."""
+
+    def encode(self, ctx: Any, value: Any) -> Any:
+        half, stats = super().encode(ctx, value)
+        return bb.Record(half=half, scale=np.ones(4, np.float32)), stats
+
+    def decode(self, ctx: Any, encoded: Any) -> Any:
+        return super().decode(ctx, encoded["half"] if isinstance(encoded, bb.Record) else encoded)
+
+
 @breaks("distortion_is_true")
 class Flattering(Half):
     def encode(self, ctx: Any, value: Any) -> Any:

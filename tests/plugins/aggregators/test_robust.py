@@ -18,6 +18,7 @@ from bb_plugins.aggregators.trimming import CoordinateMedian, TrimmedMean, dropp
 from tests.oracles import aggregation as oracle
 from tests.plugins.aggregators.rounds import aggregated, updates
 from tests.plugins.fake_context import FakeContext
+from tests.support import AVERAGING, Averaging, Numbers
 
 ALL: dict[str, Any] = {cls.__name__: cls for cls in (CoordinateMedian, TrimmedMean, Krum, MultiKrum)}
 
@@ -188,3 +189,18 @@ def test_infinitely_distant_updates_are_never_chosen() -> None:
     many = [*updates(6), np.full(100, 3e38, np.float32)]
     _, stats = aggregated(made("MultiKrum"), many)
     assert 6 not in stats["chosen"]
+
+
+# --- across the wire --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_round_between_nodes_withstands_a_client_who_lies(name: str) -> None:
+    clients = 7
+    bindings = {**AVERAGING, "aggregator": f"bytesandbrains.{name}"}
+    bindings["data"] = bb.each(Numbers, lambda client: {"numbers": (1e9 if client == 3 else 1 + client / 100,)})
+    found = bb.run(Averaging(clients), bindings=bindings, peers={"client": clients}, rounds=2)
+    assert found.failures == []
+    (params,) = found.metrics[1]["params"]
+    assert 2 <= params <= 2.14  # two rounds of about one
+    assert found.metrics[1]["training"]["peers"] == clients

@@ -19,10 +19,11 @@ from bb_plugins.backends.cpu.kernels._jit import COMPILED
 from bb_plugins.backends.cpu.kernels.elements import ELEMENTS
 from bb_plugins.backends.cpu.ops import elementwise
 from bb_plugins.recipes.digits import Experiment, run_digits
-from bb_plugins.recipes.warm_up import AVERAGING, TRIALS, every_kernel, warm_up
+from bb_plugins.recipes.warm_up import AVERAGING, ELSEWHERE, TRIALS, every_kernel, kernel_named, warm_up
 
 ROOT = Path(__file__).parents[3]
 KERNELS = ROOT / "bb_plugins" / "backends" / "cpu" / "kernels"
+FILES = [*KERNELS.glob("*.py"), *(ROOT / "bb_plugins").glob("*/kernels.py")]
 
 
 def run(*arguments: str, cache: Path) -> str:
@@ -41,7 +42,7 @@ def run(*arguments: str, cache: Path) -> str:
 def jitted() -> set[str]:
     """All functions that `_jit` decorates, read from the sources."""
     names = set()
-    for path in KERNELS.glob("*.py"):
+    for path in FILES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 names |= {node.name for d in node.decorator_list if isinstance(d, ast.Name) and d.id in _DECORATORS}
@@ -52,7 +53,8 @@ _DECORATORS = {"inlined", "kernel", "loop", "native", "reduction"}
 
 
 def test_every_registered_kernel_has_a_trial() -> None:
-    assert TRIALS.keys() == backend._PRIMITIVES.keys()
+    assert TRIALS.keys() == backend._PRIMITIVES.keys() | ELSEWHERE.keys()
+    assert all(kernel_named(name).__name__ == name for name in TRIALS)
     assert set(AVERAGING) <= TRIALS.keys()
 
 

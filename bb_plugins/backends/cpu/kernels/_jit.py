@@ -102,7 +102,7 @@ class _Compilations(event.Listener):
         if not self._began:
             return  # it began before anyone listened
         seconds, function = perf_counter() - self._began.pop(), event.data["dispatcher"].py_func
-        if function.__module__.startswith(__package__ or ""):
+        if function.__module__.startswith("bb_plugins."):
             _note(function.__name__, seconds)
 
 
