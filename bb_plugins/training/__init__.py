@@ -3,7 +3,8 @@
 | module      | what it has                                                                  |
 |-------------|------------------------------------------------------------------------------|
 | `tape`      | `Tape`: writes nodes, and knows the shape and type of every value            |
-| `rules`     | a gradient rule for each op, in a table                                      |
+| `rules`     | a gradient rule for each op; `plugin` registers them, as others do theirs    |
+| `calls`     | ops that a model brings as functions, with rules of their own                |
 | `prepare`   | a graph made ready: functions inlined, recurrent ops unrolled                |
 | `gradients` | `gradients`: the reverse walk                                                |
 | `tidy`      | what is computed twice, or for nobody, goes                                  |

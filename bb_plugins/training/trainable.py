@@ -22,6 +22,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from bb_core.errors import NotDifferentiable, UsageError, did_you_mean
+from bb_plugins.training.calls import unmarked, without_calls
 from bb_plugins.training.gradients import GRAD, gradients
 from bb_plugins.training.losses import LABELS, LOSS, with_loss
 from bb_plugins.training.prepare import constant_of
@@ -84,10 +85,10 @@ class Trainable:
     """
 
     def __init__(self, model: onnx.ModelProto, frozen: Sequence[str] = ()) -> None:
-        model = _updated(model)
-        self.model = model
-        self.opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-        self.graph = _plain(model.graph)
+        self.model = _updated(model)
+        self.opset = _opset_of(self.model)
+        written_out = without_calls(self.model).graph
+        self.graph = _plain(written_out)
         self.prediction = self.graph.output[0].name
         initial = {i.name: i for i in self.graph.initializer}
         self.batch = [i.name for i in self.graph.input if i.name not in initial]
@@ -95,7 +96,7 @@ class Trainable:
             raise NotDifferentiable(f"the model has the inputs {self.batch}", expected="one, the batch")
         self.statistics = _statistics(self.graph, initial)
         kept = {s.name for s in self.statistics} | _settings(self.graph)
-        kept |= {n.output[0] for n in model.graph.node if n.op_type == "Constant"}
+        kept |= {n.output[0] for n in written_out.node if n.op_type == "Constant"}
         wanted = [
             name
             for name in _reached(self.graph, self.prediction)
@@ -196,7 +197,7 @@ class Trainable:
                 helper.make_tensor_value_info(initializer.name, initializer.data_type, list(initializer.dims)),
             )
         kept = [i for i in graph.initializer if i.name not in names]
-        return helper.make_graph(list(graph.node), graph.name, [infos[n] for n in names], list(graph.output), kept)
+        return helper.make_graph(unmarked(graph.node), graph.name, [infos[n] for n in names], list(graph.output), kept)
 
     # --- what was trained ---------------------------------------------------------------------------------------------
 
@@ -222,14 +223,13 @@ class Trainable:
 
 def _updated(model: onnx.ModelProto) -> onnx.ModelProto:
     """Bring a model up to the oldest opset that gradients are derived of."""
-    foreign = sorted({n.domain for n in model.graph.node if n.domain not in ("", "ai.onnx")})
-    if foreign or model.functions:
-        raise NotDifferentiable(
-            f"the model has ops of {foreign or 'functions of its own'}", expected="ops of ai.onnx",
-            hint="export it without contrib ops, with functions inlined (onnx.inliner)",
-        )  # fmt: skip
-    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
-    return model if version >= OLDEST else version_converter.convert_version(model, OLDEST)
+    if _opset_of(model) >= OLDEST:
+        return model
+    return version_converter.convert_version(without_calls(model), OLDEST)
+
+
+def _opset_of(model: onnx.ModelProto) -> int:
+    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
 
 
 def _plain(graph: onnx.GraphProto) -> onnx.GraphProto:
