@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 import bb_core as bb
 from bb_core.errors import RoleError
+from bb_plugins.models.passes import trained_on
 from bb_plugins.training.optimizers import Name, Optimizer, Options, Schedule
 
 F32 = npt.NDArray[np.float32]
@@ -93,6 +94,11 @@ class GraphModel(bb.roles.Model):
         self._mode = "train"
         self._plans: dict[str, tuple[Callable[..., tuple[Any, ...]], list[Any]]] = {}
 
+    @classmethod
+    def capabilities(cls, config: Any) -> bb.roles.Capabilities:
+        """Say what it can do: all, with float32."""
+        return bb.roles.Capabilities(dtypes=(bb.f32,))
+
     # --- parameters ---------------------------------------------------------------------------------------------------
 
     @property
@@ -170,12 +176,14 @@ class GraphModel(bb.roles.Model):
 
     def backward(self, ctx: bb.Context, grad: bb.Tensor) -> None:
         """Add the parameters' gradients of the last Forward to those kept, given the gradient by its prediction."""
-        if self._input is None:
-            raise RoleError("Backward has no Forward before it", expected="the gradient of its prediction")
-        run, masks = self._plan(ctx, "backward")
-        drawn = self._masks or [np.ones(_shape(m, len(self._input)), np.float32) for m in masks]
-        found = run(self._input, grad, *self._views, *self._statistics, *drawn)
-        self._keep(found[1:])
+        self._keep(self._back(ctx, "backward", grad))
+
+    def backward_through(self, ctx: bb.Context, grad: bb.Tensor) -> bb.Tensor:
+        """Backward, and return the gradient by the batch of the last Forward, of its shape."""
+        found = self._back(ctx, "through", grad)
+        place = len(self._views)
+        self._keep((*found[:place], *found[place + 1 :]))
+        return np.asarray(found[place])
 
     def zero_grad(self, ctx: bb.Context) -> None:
         """Set the kept gradients to zero."""
@@ -200,16 +208,7 @@ class GraphModel(bb.roles.Model):
         self, ctx: bb.Context, data: bb.roles.DataSource, *, epochs: int = 1
     ) -> tuple[bb.Tensor, bb.Record]:
         """Train `epochs` times on all of a DataSource; `loss` is the last pass's mean."""
-        total, count = 0.0, 0
-        for _ in range(epochs):
-            total, count = 0.0, 0
-            for batch, labels in self._batches(ctx, data):
-                if len(batch):
-                    total += float(self._learn(ctx, batch, labels)) * len(batch)
-                    count += len(batch)
-        if count == 0:
-            raise RoleError("the DataSource gave no examples", expected="at least one batch", hint="check its indices")
-        return np.asarray(total / count, np.float32), bb.Record(num_samples=count)
+        return trained_on(ctx, data, epochs, self._learn)
 
     def evaluate(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> bb.Record:
         """Measure without training: `loss_sum`, `count`; of classes `correct`, of numbers `square_sum`."""
@@ -254,6 +253,14 @@ class GraphModel(bb.roles.Model):
         self._move()
         return loss
 
+    def _back(self, ctx: bb.Context, plan: str, grad: bb.Tensor) -> tuple[Any, ...]:
+        """What flows back through the last Forward."""
+        if self._input is None:
+            raise RoleError("Backward has no Forward before it", expected="the gradient of its prediction")
+        run, masks = self._plan(ctx, plan)
+        drawn = self._masks or [np.ones(_shape(m, len(self._input)), np.float32) for m in masks]
+        return run(self._input, grad, *self._views, *self._statistics, *drawn)[1:]
+
     def _keep(self, found: Any) -> None:
         """Add gradients to those kept, and take the statistics over."""
         count = len(self._views)
@@ -288,7 +295,9 @@ class GraphModel(bb.roles.Model):
             return self._trainable.predicts(), []
         if name == "loss":
             return loss_alone(self._trainable, self.config.loss), []
-        return self._trainable.learns(self.config.loss) if name == "train" else self._trainable.flows_back()
+        if name == "train":
+            return self._trainable.learns(self.config.loss)
+        return self._trainable.flows_back(through=name == "through")
 
     def _drawn(self, ctx: bb.Context, masks: list[Any], batch: bb.Tensor) -> list[F32]:
         return [ctx.rng.random(_shape(m, len(batch)), np.float32) for m in masks]
@@ -316,15 +325,6 @@ class GraphModel(bb.roles.Model):
                 f"labels from {labels.min()} to {labels.max()}", expected=f"whole numbers from 0, below {classes}"
             )
         return whole
-
-    def _batches(self, ctx: bb.Context, data: bb.roles.DataSource) -> Iterator[tuple[bb.Tensor, bb.Tensor]]:
-        whole = data.epoch_arrays(ctx)
-        if whole is None:
-            yield from data.epoch(ctx)
-            return
-        batch, labels, size = whole
-        for start in range(0, len(batch), size):
-            yield batch[start : start + size], labels[start : start + size]
 
     def _like_params(self, vector: bb.Tensor) -> bb.Tensor:
         if vector.shape != self._arena.shape or vector.dtype != np.float32:

@@ -9,6 +9,12 @@ import bb_core as bb
 
 @bb.hookimpl
 def bb_register_concretes(registry: Any) -> None:
-    """Add MLP and GraphModel."""
-    registry.add("bytesandbrains.MLP", "bb_plugins.models.mlp:MLP", role="model")
-    registry.add("bytesandbrains.GraphModel", "bb_plugins.models.graph:GraphModel", role="model")
+    """Add the Models. Those of other libraries import them when one is made."""
+    for name, module in (
+        ("FunctionModel", "function"),
+        ("GraphModel", "graph"),
+        ("MLP", "mlp"),
+        ("SklearnModel", "sklearn_model"),
+        ("TorchModel", "torch_model"),
+    ):
+        registry.add(f"bytesandbrains.{name}", f"bb_plugins.models.{module}:{name}", role="model")

@@ -155,13 +155,15 @@ class Trainable:
         derived = gradients(whole, LOSS, [p.name for p in self.parameters], self.opset)
         return self._close(self._told(derived, graph), [LABELS], masks), masks
 
-    def flows_back(self) -> tuple[onnx.GraphProto, list[Mask]]:
+    def flows_back(self, *, through: bool = False) -> tuple[onnx.GraphProto, list[Mask]]:
         """The graph of Backward: batch, the gradient by the prediction, parameters, statistics and masks in.
 
-        Out: the prediction, the gradients of the parameters, and the statistics after it.
+        Out: the prediction, the gradients of the parameters, with `through` that of the batch, and the statistics after
+        it.
         """
         graph, masks = self._in_training()
-        derived = gradients(graph, self.prediction, [p.name for p in self.parameters], self.opset, seed=SEED)
+        by = [p.name for p in self.parameters] + (self.batch if through else [])
+        derived = gradients(graph, self.prediction, by, self.opset, seed=SEED)
         return self._close(self._told(derived, graph), [SEED], masks), masks
 
     def _in_training(self) -> tuple[onnx.GraphProto, list[Mask]]:

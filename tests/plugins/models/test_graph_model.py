@@ -394,3 +394,24 @@ def test_a_network_is_trained_in_rounds_between_nodes(network: str) -> None:
     shares = [float(m["metrics"]["correct"]) / float(m["metrics"]["count"]) for m in given.metrics]
     assert shares[-1] > 0.85
     assert shares[-1] > shares[0]
+
+
+def test_a_model_in_two_parts_learns_what_the_whole_does() -> None:
+    """The upper part gives the lower one the gradient by its prediction: split learning, without a network."""
+    w1, b1, w2, b2 = drawn(64, 16), drawn(16), drawn(16, 10), drawn(10)
+    lower = "net (float[b,64] batch) => (float[b,16] h) { a = Gemm(batch, w1, b1)\n h = Tanh(a) }"
+    upper = "net (float[b,16] h) => (float[b,10] logits) { logits = Gemm(h, w2, b2) }"
+    whole = "net (float[b,64] batch) => (float[b,10] l) { a = Gemm(batch, w1, b1)\n h = Tanh(a)\n l = Gemm(h, w2, b2) }"
+    bottom, ctx = graph_model(written(lower, w1=w1, b1=b1))
+    top, _ = graph_model(written(upper, w2=w2, b2=b2))
+    one, _ = graph_model(written(whole, w1=w1, b1=b1, w2=w2, b2=b2))
+    for _ in range(5):
+        prediction = top.forward(ctx, bottom.forward(ctx, X))
+        loss, grad = top.loss_grad(ctx, prediction, Y)
+        bottom.backward(ctx, top.backward_through(ctx, grad))
+        top.step(ctx)
+        bottom.step(ctx)
+        assert float(loss) == pytest.approx(float(one.train_step(ctx, X, Y)[0]), rel=1e-5)
+    np.testing.assert_allclose(
+        np.concatenate([bottom.parameters(), top.parameters()]), one.parameters(), rtol=1e-4, atol=1e-6
+    )
