@@ -13,6 +13,7 @@ import numpy.typing as npt
 import bb_core as bb
 from bb_core.errors import RoleError
 from bb_plugins.models.passes import trained_on
+from bb_plugins.training.control_variates import VARIATES, Variates
 from bb_plugins.training.optimizers import Name, Optimizer, Options, Schedule
 
 F32 = npt.NDArray[np.float32]
@@ -56,6 +57,10 @@ class GraphModel(bb.roles.Model):
         schedule_steps: int = 0
         proximal: float = 0.0
         """Weight of half the squared distance from the parameters that were loaded last (FedProx, Li et al. 2020)."""
+        control_variates: bool = False
+        """SCAFFOLD (Karimireddy et al. 2020): corrects each step by how this peer's gradients differ from all peers'.
+        What travels is then twice as long, parameters and variate, and is averaged by the Aggregator `Scaffold`. Only
+        with `sgd` of one learning rate."""
         frozen: tuple[str, ...] = ()
         """Patterns, such as `encoder.*`, of the names of initializers that are not trained."""
         initial: Initial = "as_given"
@@ -77,6 +82,8 @@ class GraphModel(bb.roles.Model):
                     raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
             if self.schedule != "constant" and not self.schedule_steps:
                 raise ValueError(f"the schedule {self.schedule!r} needs schedule_steps")
+            if self.control_variates and (self.optimizer != "sgd" or self.schedule != "constant"):
+                raise ValueError("control_variates need the optimizer 'sgd' and the schedule 'constant'")
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -88,6 +95,7 @@ class GraphModel(bb.roles.Model):
         self._statistics = [s.start.copy() for s in self._trainable.statistics]
         self._loaded: bb.Tensor = self._arena.copy()
         self._kept = np.zeros_like(self._arena)
+        self._variates = Variates(self._arena.size) if config.control_variates else None
         self._optimizer = Optimizer(_options(config), self._arena.size)
         self._input: bb.Tensor | None = None
         self._masks: list[F32] = []
@@ -107,11 +115,16 @@ class GraphModel(bb.roles.Model):
         return self._trainable.layout
 
     def params(self, ctx: bb.Context) -> bb.Tensor:
-        """Return a copy of the parameters."""
-        return self._arena.copy()
+        """Return a copy of the parameters; with control variates these behind them."""
+        if self._variates is None:
+            return self._arena.copy()
+        return np.concatenate([self._arena, self._variates.sent(self._moved())])
 
     def load_parameters(self, ctx: bb.Context, params: bb.Tensor) -> None:
         """Replace the parameters; refuse a vector of another layout. What the optimizer keeps is forgotten."""
+        if self._variates is not None:
+            params, variate = self._variates.parts(params)
+            self._variates.begin(self._moved(), variate)
         self._loaded = self._like_params(params)
         np.copyto(self._arena, self._loaded)
         self._optimizer.forget()
@@ -139,6 +152,7 @@ class GraphModel(bb.roles.Model):
             "input": self._input,
             "masks": [m.copy() for m in self._masks],
             "mode": self._mode,
+            "variates": None if self._variates is None else self._variates.state(),
         }
 
     def restore(self, state: bb.State) -> None:
@@ -148,6 +162,8 @@ class GraphModel(bb.roles.Model):
         np.copyto(self._kept, self._like_params(state["kept"]))
         self._statistics = [np.array(s) for s in state["statistics"]]
         self._optimizer.load(state["optimizer"])
+        if self._variates is not None:
+            self._variates.load(state["variates"])
         self._input, self._masks, self._mode = state["input"], [np.array(m) for m in state["masks"]], state["mode"]
 
     # --- one op at a time ---------------------------------------------------------------------------------------------
@@ -202,13 +218,14 @@ class GraphModel(bb.roles.Model):
     def train_step(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> tuple[bb.Tensor, bb.Record]:
         """Train on one batch."""
         loss = self._learn(ctx, batch, labels)
-        return np.asarray(loss, np.float32), bb.Record(num_samples=len(batch))
+        return np.asarray(loss, np.float32), self._told(bb.Record(num_samples=len(batch)))
 
     def train_epochs(
         self, ctx: bb.Context, data: bb.roles.DataSource, *, epochs: int = 1
     ) -> tuple[bb.Tensor, bb.Record]:
         """Train `epochs` times on all of a DataSource; `loss` is the last pass's mean."""
-        return trained_on(ctx, data, epochs, self._learn)
+        loss, stats = trained_on(ctx, data, epochs, self._learn)
+        return loss, self._told(stats)
 
     def evaluate(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> bb.Record:
         """Measure without training: `loss_sum`, `count`; of classes `correct`, of numbers `square_sum`."""
@@ -272,8 +289,19 @@ class GraphModel(bb.roles.Model):
     def _move(self) -> None:
         if self.config.proximal:
             self._kept += np.float32(self.config.proximal) * (self._arena - self._loaded)
+        if self._variates is not None:
+            self._kept += self._variates.correction()
         self._optimizer.step(self._arena, self._kept)
         self._kept[:] = 0
+
+    def _told(self, stats: bb.Record) -> bb.Record:
+        """Say that control variates go with the parameters, or an Aggregator could not know."""
+        return stats if self._variates is None else bb.Record({**stats, VARIATES: True})
+
+    def _moved(self) -> F32:
+        """How far the parameters have come since they were loaded, against the gradient, in units of the rate."""
+        moved: F32 = (self._loaded - self._arena) / np.float32(self.config.learning_rate)
+        return moved
 
     def _predict(self, ctx: bb.Context, batch: bb.Tensor) -> bb.Tensor:
         run, _ = self._plan(ctx, "predict")

@@ -49,8 +49,15 @@ SUBJECTS: dict[str, dict[str, Any]] = {
         "make": bb.use("bytesandbrains.MLP", layers=(4, 8, 3), momentum=0.5),
         "traits": {"example_shape": (4,), "classes": 3},
     },
+    "bytesandbrains.Scaffold": {
+        "traits": {"parameters": 8, "stats": lambda peer: {"num_samples": peer + 1, "control_variates": True}},
+    },
     "bytesandbrains.SklearnModel": {
         "make": bb.use("bytesandbrains.SklearnModel", **SGD, options={"loss": "log_loss"}),
+    },
+    "bytesandbrains.StopRule": {
+        "make": bb.use("bytesandbrains.StopRule", rounds=2, patience=1),
+        "traits": {"inputs": {"judge": (bb.Record(correct=5, count=10),)}},
     },
     "bytesandbrains.TorchModel": {
         "make": bb.use("bytesandbrains.TorchModel", module="tests.plugins.models.nets:Net", learning_rate=0.05),
