@@ -63,6 +63,10 @@ class GraphModel(bb.roles.Model):
         with `sgd` of one learning rate."""
         frozen: tuple[str, ...] = ()
         """Patterns, such as `encoder.*`, of the names of initializers that are not trained."""
+        trained: tuple[str, ...] = ()
+        """Patterns of those that are, such as `head.*`; all without one."""
+        prediction: str = ""
+        """Name of the value that is predicted, such as the logits before a last Softmax; else the first output."""
         initial: Initial = "as_given"
         """How the parameters begin: as the model has them, or drawn from `seed` alone (biases then begin at 0)."""
         seed: int = 0
@@ -89,7 +93,8 @@ class GraphModel(bb.roles.Model):
         super().__init__(config)
         from bb_plugins.training.trainable import Trainable
 
-        self._trainable = Trainable(_read(config.graph, config.path), config.frozen)
+        model = _read(config.graph, config.path)
+        self._trainable = Trainable(model, config.frozen, config.trained, config.prediction)
         self._arena = first_parameters(self._trainable, config.initial, config.seed)
         self._views = self._trainable.views(self._arena)
         self._statistics = [s.start.copy() for s in self._trainable.statistics]

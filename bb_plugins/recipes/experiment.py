@@ -13,7 +13,7 @@ import numpy.typing as npt
 import bb_core as bb
 from bb_core.errors import UsageError
 from bb_plugins.data_sources.datasets import dealt, load_dataset
-from bb_plugins.models.architectures import cnn
+from bb_plugins.models.architectures import cnn, mlp
 
 CLASSES = 10
 HIDDEN = 128
@@ -42,6 +42,14 @@ class Experiment:
     """A model of one's own, instead: batch (b, pixels) float32 to logits (b, 10)."""
     data: str = "digits"
     """What is learnt: `digits`, `mnist5k` or `fashion`."""
+    share: float = 1.0
+    """Which share of the clients takes part in a round."""
+    aggregator: Any = "bytesandbrains.FedAvg"
+    """What fills the aggregator's slot: a stable name, or `bb.use(...)`."""
+    proximal: float = 0.0
+    """Weight of FedProx's term; the network is then a GraphModel."""
+    control_variates: bool = False
+    """SCAFFOLD; likewise."""
 
     def __post_init__(self) -> None:
         for name in ("clients", "rounds", "epochs", "batch_size"):
@@ -53,6 +61,8 @@ class Experiment:
                 expected="a number above 0, or iid",
                 hint="0.1 gives each client few labels, 100 nearly all; iid deals them evenly",
             )
+        if not 0 < self.share <= 1:
+            raise UsageError(f"share is {self.share}", expected="a number above 0, at most 1")
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}", expected="0 or more")
         if not 0 < self.learning_rate < float("inf"):
@@ -76,8 +86,13 @@ class Experiment:
 
     def bound_model(self) -> Any:
         """What fills the model's slot."""
+        layers = (self.pixels, HIDDEN, CLASSES)
+        if self.proximal or self.control_variates:
+            return bb.use(
+                "bytesandbrains.GraphModel", graph=self.onnx or mlp(*layers, seed=self.seed), optimizer="sgd",
+                learning_rate=self.learning_rate, proximal=self.proximal, control_variates=self.control_variates,
+            )  # fmt: skip
         if self.model == "mlp" and not self.onnx:
-            layers = (self.pixels, HIDDEN, CLASSES)
             return bb.use("bytesandbrains.MLP", layers=layers, learning_rate=self.learning_rate, seed=self.seed)
         graph = self.onnx or cnn(side=SIDES[self.data], seed=self.seed)
         return bb.use(
@@ -168,9 +183,10 @@ def run_experiment(experiment: Experiment, on_round: Callable[[bb.Round], None] 
 
     shares = experiment.split()
     began = perf_counter_ns()
+    cohort = max(1, round(experiment.share * experiment.clients))
     result, _ = run_loaded(
-        load("recipe:FederatedAveraging", {"clients_per_round": experiment.clients, "epochs": experiment.epochs}),
-        {"model": experiment.bound_model(), "data": experiment.bound_data()},
+        load("recipe:FederatedAveraging", {"clients_per_round": cohort, "epochs": experiment.epochs}),
+        {"model": experiment.bound_model(), "data": experiment.bound_data(), "aggregator": experiment.aggregator},
         experiment.clients,
         StopRule(rounds=experiment.rounds),
         experiment.seed,

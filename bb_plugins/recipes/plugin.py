@@ -45,11 +45,13 @@ def bb_register_recipes(recipes: Any) -> None:
 
 @bb.hookimpl
 def bb_register_commands(app: Any) -> None:
-    """Add `bb run`, `bb demo` and `bb warmup`."""
+    """Add `bb run`, `bb demo`, `bb compare` and `bb warmup`."""
+    from bb_plugins.recipes.comparing import compare
     from bb_plugins.recipes.demo import demo
     from bb_plugins.recipes.running import run_program
     from bb_plugins.recipes.warming import warmup
 
     app.command("run")(run_program)
     app.command("demo")(demo)
+    app.command("compare")(compare)
     app.command("warmup")(warmup)

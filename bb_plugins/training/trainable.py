@@ -8,7 +8,7 @@ are the caller's) and BatchNormalization normalises by the batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -27,6 +27,7 @@ from bb_plugins.training.gradients import GRAD, gradients
 from bb_plugins.training.losses import LABELS, LOSS, with_loss
 from bb_plugins.training.prepare import constant_of
 from bb_plugins.training.tape import tape_of
+from bb_plugins.training.tidy import pruned
 
 OLDEST = 18
 """The opset from which gradients are derived; an older model is brought up to it."""
@@ -74,6 +75,9 @@ class Trainable:
     Args:
         model: The model; its first output is the prediction, and its inputs that are no initializers its batch.
         frozen: Patterns of the names of initializers that are not trained.
+        trained: Patterns of those that are, if not all.
+        prediction: Name of the value that is predicted, such as the logits before a last Softmax; the first output
+            without one. What is written out keeps the outputs that the model has.
 
     Attributes:
         parameters: In the order of their names' first use.
@@ -84,11 +88,13 @@ class Trainable:
         UsageError: a pattern of `frozen` names nothing.
     """
 
-    def __init__(self, model: onnx.ModelProto, frozen: Sequence[str] = ()) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, frozen: Sequence[str] = (), trained: Sequence[str] = (), prediction: str = ""
+    ) -> None:
         self.model = _updated(model)
         self.opset = _opset_of(self.model)
         written_out = without_calls(self.model).graph
-        self.graph = _plain(written_out)
+        self.graph = _plain(written_out, prediction, self.opset)
         self.prediction = self.graph.output[0].name
         initial = {i.name: i for i in self.graph.initializer}
         self.batch = [i.name for i in self.graph.input if i.name not in initial]
@@ -102,18 +108,7 @@ class Trainable:
             for name in _reached(self.graph, self.prediction)
             if name in initial and initial[name].data_type == TensorProto.FLOAT and name not in kept
         ]
-        for pattern in frozen:
-            if not any(fnmatchcase(name, pattern) for name in initial):
-                raise UsageError(
-                    f"no initializer is called {pattern!r}, as frozen says",
-                    hint=did_you_mean(pattern.rstrip(".*"), initial),
-                )
-        free = [name for name in wanted if not any(fnmatchcase(name, pattern) for pattern in frozen)]
-        if not free:
-            raise NotDifferentiable(
-                "nothing of the model is trained", expected="float32 initializers that are not frozen",
-                hint=f"of its {len(wanted)} all are frozen by {list(frozen)}" if wanted else None,
-            )  # fmt: skip
+        free = _free(wanted, initial, frozen, trained)
         start, found = 0, []
         for name in free:
             shape = tuple(initial[name].dims)
@@ -234,8 +229,33 @@ def _opset_of(model: onnx.ModelProto) -> int:
     return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
 
 
-def _plain(graph: onnx.GraphProto) -> onnx.GraphProto:
-    """Let constants be initializers."""
+def _free(
+    wanted: Sequence[str], initial: Mapping[str, Any], frozen: Sequence[str], trained: Sequence[str]
+) -> list[str]:
+    """Those that are trained, of what can be."""
+    for option, pattern in [("frozen", p) for p in frozen] + [("trained", p) for p in trained]:
+        if not any(fnmatchcase(name, pattern) for name in initial):
+            raise UsageError(
+                f"no initializer is called {pattern!r}, as {option} says",
+                hint=did_you_mean(pattern.strip(".*"), initial),
+            )
+    found = [
+        name
+        for name in wanted
+        if not any(fnmatchcase(name, pattern) for pattern in frozen)
+        and (not trained or any(fnmatchcase(name, pattern) for pattern in trained))
+    ]
+    if not found:
+        by = f"frozen={list(frozen)}" if frozen else f"trained={list(trained)}"
+        raise NotDifferentiable(
+            "nothing of the model is trained", expected="float32 initializers that are not frozen",
+            hint=f"of its {len(wanted)} none is left by {by}" if wanted else None,
+        )  # fmt: skip
+    return found
+
+
+def _plain(graph: onnx.GraphProto, prediction: str, opset: int) -> onnx.GraphProto:
+    """Let constants be initializers, and what is predicted the only output."""
     plain = onnx.GraphProto()
     plain.CopyFrom(graph)
     del plain.node[:]
@@ -246,6 +266,13 @@ def _plain(graph: onnx.GraphProto) -> onnx.GraphProto:
             plain.node.append(node)
     del plain.output[1:]
     del plain.value_info[:]
+    if prediction and prediction != plain.output[0].name:
+        known = tape_of(plain, opset).known
+        if not any(prediction in node.output for node in plain.node):
+            raise UsageError(f"the model has no value {prediction!r}", hint=did_you_mean(prediction, known))
+        del plain.output[:]
+        plain.output.append(helper.make_tensor_value_info(prediction, known[prediction].elem, known[prediction].dims))
+        plain = pruned(plain)
     return plain
 
 

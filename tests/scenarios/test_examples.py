@@ -27,7 +27,9 @@ def test_the_page_names_every_example() -> None:
     assert all(f"({p.name})" in page for p in (ROOT / "docs" / "examples").glob("*.py"))
 
 
-@pytest.mark.parametrize(("page", "least"), [("authoring.md", 10), ("protocols.md", 3), ("training.md", 4)])
+@pytest.mark.parametrize(
+    ("page", "least"), [("authoring.md", 10), ("protocols.md", 3), ("training.md", 4), ("recipes.md", 1)]
+)
 def test_every_block_of_the_guide_runs(page: str, least: int) -> None:
     """One after the other, as a reader would type them."""
     blocks = BLOCK.findall((GUIDE / page).read_text(encoding="utf-8"))

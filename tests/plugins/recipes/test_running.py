@@ -123,7 +123,7 @@ def test_a_program_of_ones_own_runs_too(here: Path) -> None:
         (("recipe:FedratedAveraging",), "did you mean 'FederatedAveraging'"),
         (("recipe:FederatedAveraging", "--with", "epoch=3"), "did you mean 'epochs'"),
         (("recipe:FederatedAveraging", "--with", "3"), "--with name=value"),
-        (("recipe:FederatedAveraging", "--until", "acuracy"), "no rule to stop by"),
+        (("recipe:FederatedAveraging", "--until", "0.95"), "no rule to stop by"),
         (("recipe:FederatedAveraging", "--peers", "many"), "client=20,edge=2"),
         (("recipe:FederatedAveraging", "--seed", "-1"), "0 or more"),
         (("recipe:FederatedAveraging", "--bind", "model=absent.onnx"), "no file 'absent.onnx'"),
@@ -145,3 +145,17 @@ def test_recipes_are_programs_of_the_other_commands_too(here: Path) -> None:
     listed = bb("plugins", cwd=here)
     assert "SplitLearning" in listed
     assert "Hierarchical" in listed
+
+
+def test_methods_are_set_beside_one_another(here: Path) -> None:
+    arguments = ("--seeds", "2", "--rounds", "2", "--clients", "4")
+    told = json.loads(bb("compare", "--methods", "FedAvg,SCAFFOLD", *arguments, "--json", cwd=here))
+    assert [(r["setting"], r["method"]) for r in told["rows"][:3]] == [
+        ("even, E=1", "FedAvg"), ("even, E=1", "SCAFFOLD"), ("even, E=5", "FedAvg"),
+    ]  # fmt: skip
+    first, scaffold = (r["curves"] for r in told["rows"][:2])
+    assert len(first) == 2
+    assert all(len(curve) == 2 for curve in first)
+    assert [c[0] for c in first] == [c[0] for c in scaffold]  # equal beginnings, and no variates yet
+    with pytest.raises(BBError, match="did you mean 'FedAvg'"):
+        bb("compare", "--methods", "FedAvgg", cwd=here)
