@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 import bb_core as bb
 from bb_core.errors import RoleError
+from bb_plugins.models.metrics import check_names, further
 from bb_plugins.models.passes import trained_on
 from bb_plugins.training.control_variates import VARIATES, Variates
 from bb_plugins.training.optimizers import Name, Optimizer, Options, Schedule
@@ -69,6 +70,8 @@ class GraphModel(bb.roles.Model):
         """Name of the value that is predicted, such as the logits before a last Softmax; else the first output."""
         initial: Initial = "as_given"
         """How the parameters begin: as the model has them, or drawn from `seed` alone (biases then begin at 0)."""
+        metrics: tuple[str, ...] = ()
+        """What Evaluate measures beside loss and accuracy, of classes: `f1`, and `top_3` with any number."""
         seed: int = 0
         batch_size: int = 32
         """Of a pass over data that lies in memory, where the DataSource does not say."""
@@ -86,6 +89,11 @@ class GraphModel(bb.roles.Model):
                     raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
             if self.schedule != "constant" and not self.schedule_steps:
                 raise ValueError(f"the schedule {self.schedule!r} needs schedule_steps")
+            check_names(self.metrics)
+            if self.metrics and self.loss != "cross_entropy":
+                raise ValueError(
+                    f"metrics are {self.metrics}; expected none, for the loss {self.loss!r} has no classes"
+                )
             if self.control_variates and (self.optimizer != "sgd" or self.schedule != "constant"):
                 raise ValueError("control_variates need the optimizer 'sgd' and the schedule 'constant'")
 
@@ -240,6 +248,7 @@ class GraphModel(bb.roles.Model):
         if self.config.loss == "cross_entropy":
             hits = prediction.argmax(-1) == labels
             found["correct"] = float(hits.mean()) * len(batch) if hits.ndim > 1 else int(np.count_nonzero(hits))
+            found |= further(self.config.metrics, prediction, labels)
         elif self.config.loss == "bce_with_logits":
             found["correct"] = float(((prediction > 0) == (labels > 0.5)).mean()) * len(batch)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 import bb_core as bb
 from bb_core.errors import RoleError, UsageError
+from bb_plugins.models.metrics import further
 
 
 def batches_of(
@@ -94,10 +95,11 @@ def named(target: Any, option: str) -> Any:
         raise UsageError(f"{option} names {target!r}, which cannot be imported: {error}") from error
 
 
-def measures(loss_sum: float, prediction: Any, labels: Any) -> bb.Record:
+def measures(loss_sum: float, prediction: Any, labels: Any, names: Sequence[str] = ()) -> bb.Record:
     """Return what Evaluate gives: sums that add up over batches and peers.
 
-    `loss_sum` and `count`; where labels are classes of what is predicted, `correct`; else `square_sum`.
+    `loss_sum` and `count`; where labels are classes of what is predicted, `correct`, and what `names` asks for beside
+    it; else `square_sum`.
 
     Shape:
         prediction (b, ..., classes) and labels (b, ...) integers, or both alike
@@ -106,6 +108,8 @@ def measures(loss_sum: float, prediction: Any, labels: Any) -> bb.Record:
     if np.issubdtype(labels.dtype, np.integer) and prediction.ndim == labels.ndim + 1:
         hits = prediction.argmax(-1) == labels
         correct = int(np.count_nonzero(hits)) if hits.ndim == 1 else float(hits.mean()) * count
-        return bb.Record(loss_sum=loss_sum, correct=correct, count=count)
+        return bb.Record(
+            {"loss_sum": loss_sum, "correct": correct, "count": count, **further(names, prediction, labels)}
+        )
     squares = np.mean((prediction.reshape(count, -1) - labels.reshape(count, -1)) ** 2)
     return bb.Record(loss_sum=loss_sum, square_sum=float(squares) * count, count=count)

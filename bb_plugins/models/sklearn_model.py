@@ -10,6 +10,7 @@ import numpy as np
 
 import bb_core as bb
 from bb_core.errors import MissingExtra, RoleError
+from bb_plugins.models.metrics import check_names
 from bb_plugins.models.passes import finite, flat_of, measures, named, trained_on
 
 
@@ -40,10 +41,13 @@ class SklearnModel(bb.roles.Model):
         """Numbers that a regressor predicts."""
         options: dict[str, Any] = field(default_factory=dict)
         """What the estimator's class is called with: `{"loss": "log_loss", "alpha": 1e-4}`."""
+        metrics: tuple[str, ...] = ()
+        """What Evaluate measures beside loss and accuracy, of classes: `f1`, and `top_3` with any number."""
         seed: int = 0
         """Of a perceptron's first weights."""
 
         def __post_init__(self) -> None:
+            check_names(self.metrics)
             for name, least in (("features", 1), ("outputs", 1), ("seed", 0)):
                 if getattr(self, name) < least:
                     raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
@@ -128,7 +132,9 @@ class SklearnModel(bb.roles.Model):
     def evaluate(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> bb.Record:
         """Measure without training: `loss_sum`, `count`; of classes `correct`, of numbers `square_sum`."""
         prediction = self._refusing(lambda: self._scores(batch))
-        return measures(self._loss(prediction, labels) * len(batch), prediction, np.asarray(labels))
+        return measures(
+            self._loss(prediction, labels) * len(batch), prediction, np.asarray(labels), self.config.metrics
+        )
 
     def set_mode(self, ctx: bb.Context, *, mode: str) -> None:
         """Switch between `train` and `eval`, which are alike for an estimator."""

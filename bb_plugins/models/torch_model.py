@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 import bb_core as bb
 from bb_core.errors import MissingExtra, RoleError
+from bb_plugins.models.metrics import check_names
 from bb_plugins.models.passes import finite, flat_of, measures, named, trained_on
 
 F32 = npt.NDArray[np.float32]
@@ -53,10 +54,13 @@ class TorchModel(bb.roles.Model):
         """Longest gradient; 0 for none."""
         proximal: float = 0.0
         """Weight of half the squared distance from the parameters that were loaded last (FedProx, Li et al. 2020)."""
+        metrics: tuple[str, ...] = ()
+        """What Evaluate measures beside loss and accuracy, of classes: `f1`, and `top_3` with any number."""
         seed: int = 0
         """Of the module's first parameters."""
 
         def __post_init__(self) -> None:
+            check_names(self.metrics)
             if not 0 < self.learning_rate < float("inf"):
                 raise ValueError(f"learning_rate is {self.learning_rate}; expected a number above 0")
             if self.dtype not in _DTYPES:
@@ -221,7 +225,7 @@ class TorchModel(bb.roles.Model):
                 loss = float(self._loss_of(prediction, labels))
         finally:
             self._module.train(was)
-        return measures(loss * len(batch), self._sent(prediction), np.asarray(labels))
+        return measures(loss * len(batch), self._sent(prediction), np.asarray(labels), self.config.metrics)
 
     def set_mode(self, ctx: bb.Context, *, mode: str) -> None:
         """Switch the module between `train` and `eval`."""

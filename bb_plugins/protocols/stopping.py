@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bb_core.errors import UsageError
+from bb_plugins.models.metrics import summary
 
 _SECOND = 10**9
 
@@ -15,8 +16,8 @@ _SECOND = 10**9
 class StopRule:
     """When rounds end; 0 or None leaves a rule out.
 
-    A measure is the name of a number in a round's metrics. Sums over examples are divided by the field `count` where it
-    is there: `accuracy` is `correct` over `count`, `loss` is `loss_sum` over `count`.
+    A measure is the name of a number in a round's metrics, or of what sums in them amount to: `accuracy`, `loss`, `f1`,
+    `top_5`, `rmse`.
     """
 
     rounds: int = 0
@@ -40,7 +41,7 @@ class StopRule:
     @property
     def lower_is_better(self) -> bool:
         """Whether progress goes downwards."""
-        return self.measure == "loss" or self.measure.endswith("_sum")
+        return self.measure in ("loss", "mse", "rmse") or self.measure.endswith("_sum")
 
     @property
     def ends(self) -> bool:
@@ -49,15 +50,14 @@ class StopRule:
 
     def value(self, metrics: Mapping[str, Any]) -> float | None:
         """Return the measure of a round; None when its metrics do not have it."""
-        name = {"accuracy": "correct", "loss": "loss_sum"}.get(self.measure, self.measure)
         if self.measure in metrics:
-            name = self.measure
-        found = metrics.get(name)
-        if not isinstance(found, int | float):
-            return None
-        is_sum = name in ("correct", "count") or name.endswith("_sum")
-        count = metrics.get("count")
-        return float(found) / count if is_sum and isinstance(count, int | float) and count else float(found)
+            found = metrics[self.measure]
+            is_sum = self.measure.endswith("_sum") or self.measure.endswith("correct")
+            count = metrics.get("count")
+            if not isinstance(found, int | float):
+                return None
+            return float(found) / count if is_sum and isinstance(count, int | float) and count else float(found)
+        return summary(metrics).get(self.measure)
 
     @classmethod
     def parse(cls, text: str) -> StopRule:

@@ -38,6 +38,7 @@ def bb_register_recipes(recipes: Any) -> None:
         f"{module}.split_learning:SplitLearning",
         bindings={**_USUAL, "coordinator": "bytesandbrains.ConstantView"},
     )
+    recipes.add("FederatedEvaluation", f"{module}.federated_evaluation:FederatedEvaluation", bindings=_USUAL)
     recipes.add(
         "GossipAveraging", f"{module}.gossip:GossipAveraging", bindings={"peers": "bytesandbrains.ConstantView"}
     )

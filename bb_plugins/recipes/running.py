@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -273,7 +274,7 @@ def _report(
         table.add_row("best round", f"{best:.4f} in round {values.index(best) + 1}")
     for name, value in result.metrics[-1].items():
         if isinstance(value, Mapping):
-            table.add_row(name, ", ".join(f"{k} {_short(v)}" for k, v in value.items()))
+            table.add_row(name, ", ".join(f"{k} {_short(v)}" for k, v in value.items() if not np.ndim(v)))
         elif getattr(value, "size", 99) == 1:
             table.add_row(name, _short(float(value)))
     table.add_row("rounds", f"{len(result.metrics)}: {reason}")
