@@ -102,12 +102,13 @@ class GraphModel(bb.roles.Model):
         from bb_plugins.training.trainable import Trainable
 
         model = _read(config.graph, config.path)
-        self._trainable = Trainable(model, config.frozen, config.trained, config.prediction)
+        self._trainable = Trainable(model, config.frozen, config.trained, config.prediction, own=True)
         self._arena = first_parameters(self._trainable, config.initial, config.seed)
         self._views = self._trainable.views(self._arena)
         self._statistics = [s.start.copy() for s in self._trainable.statistics]
-        self._loaded: bb.Tensor = self._arena.copy()
-        self._kept = np.zeros_like(self._arena)
+        self._loaded: bb.Tensor | None = None  # None: what it began with, and still has
+        self._kept: F32 | None = None  # gradients; None: none yet
+        self._spare: F32 | None = None  # room for them
         self._variates = Variates(self._arena.size) if config.control_variates else None
         self._optimizer = Optimizer(_options(config), self._arena.size)
         self._input: bb.Tensor | None = None
@@ -138,17 +139,19 @@ class GraphModel(bb.roles.Model):
         if self._variates is not None:
             params, variate = self._variates.parts(params)
             self._variates.begin(self._moved(), variate)
-        self._loaded = self._like_params(params)
-        np.copyto(self._arena, self._loaded)
+        self._loaded = loaded = self._like_params(params)
+        np.copyto(self._arena, loaded)
         self._optimizer.forget()
 
     def apply_delta(self, ctx: bb.Context, delta: bb.Tensor) -> None:
         """Add a vector to the parameters."""
-        self._arena += self._like_params(delta)
+        delta = self._like_params(delta)
+        self._leave()
+        self._arena += delta
 
     def delta(self, ctx: bb.Context) -> bb.Tensor:
         """Return the parameters minus those of the last LoadParameters (at first: minus those it began with)."""
-        return np.asarray(self._arena - self._loaded)
+        return self._delta()
 
     def parameters(self) -> bb.Tensor:
         """Return a copy of the flat parameter vector."""
@@ -160,7 +163,7 @@ class GraphModel(bb.roles.Model):
             "params": self._arena.copy(),
             "statistics": [s.copy() for s in self._statistics],
             "loaded": self._loaded,
-            "kept": self._kept.copy(),
+            "kept": None if self._kept is None else self._kept.copy(),
             "optimizer": self._optimizer.state(),
             "input": self._input,
             "masks": [m.copy() for m in self._masks],
@@ -171,8 +174,8 @@ class GraphModel(bb.roles.Model):
     def restore(self, state: bb.State) -> None:
         """Take them over; refuse parameters of another layout."""
         np.copyto(self._arena, self._like_params(state["params"]))
-        self._loaded = self._like_params(state["loaded"])
-        np.copyto(self._kept, self._like_params(state["kept"]))
+        self._loaded = None if state["loaded"] is None else self._like_params(state["loaded"])
+        self._kept = None if state["kept"] is None else np.array(self._like_params(state["kept"]))
         self._statistics = [np.array(s) for s in state["statistics"]]
         self._optimizer.load(state["optimizer"])
         if self._variates is not None:
@@ -205,22 +208,22 @@ class GraphModel(bb.roles.Model):
 
     def backward(self, ctx: bb.Context, grad: bb.Tensor) -> None:
         """Add the parameters' gradients of the last Forward to those kept, given the gradient by its prediction."""
-        self._keep(self._back(ctx, "backward", grad))
+        self._keep(list(self._back(ctx, "backward", grad)))
 
     def backward_through(self, ctx: bb.Context, grad: bb.Tensor) -> bb.Tensor:
         """Backward, and return the gradient by the batch of the last Forward, of its shape."""
         found = self._back(ctx, "through", grad)
         place = len(self._views)
-        self._keep((*found[:place], *found[place + 1 :]))
+        self._keep([*found[:place], *found[place + 1 :]])
         return np.asarray(found[place])
 
     def zero_grad(self, ctx: bb.Context) -> None:
         """Set the kept gradients to zero."""
-        self._kept[:] = 0
+        self._let_go()
 
     def grads(self, ctx: bb.Context) -> bb.Tensor:
         """Return a copy of the kept gradients."""
-        return self._kept.copy()
+        return np.zeros_like(self._arena) if self._kept is None else self._kept.copy()
 
     def step(self, ctx: bb.Context) -> None:
         """Run the optimizer once on the kept gradients, then set them to zero."""
@@ -238,6 +241,7 @@ class GraphModel(bb.roles.Model):
     ) -> tuple[bb.Tensor, bb.Record]:
         """Train `epochs` times on all of a DataSource; `loss` is the last pass's mean."""
         loss, stats = trained_on(ctx, data, epochs, self._learn)
+        self._spare = None  # a client that trains once in ten rounds holds no more than it needs meanwhile
         return loss, self._told(stats)
 
     def evaluate(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> bb.Record:
@@ -278,8 +282,8 @@ class GraphModel(bb.roles.Model):
                 hint="lower the learning rate, or set clip_norm",
             )  # fmt: skip
         self._keep(found)
-        if not np.isfinite(self._kept.sum()):
-            self._kept[:] = 0
+        if self._kept is not None and not np.isfinite(self._kept.sum()):
+            self._let_go()
             raise RoleError("a gradient is not finite, but the loss is", hint="set clip_norm, or look at the batch")
         self._move()
         return loss
@@ -292,30 +296,55 @@ class GraphModel(bb.roles.Model):
         drawn = self._masks or [np.ones(_shape(m, len(self._input)), np.float32) for m in masks]
         return run(self._input, grad, *self._views, *self._statistics, *drawn)[1:]
 
-    def _keep(self, found: Any) -> None:
-        """Add gradients to those kept, and take the statistics over."""
+    def _keep(self, found: list[Any]) -> None:
+        """Add gradients to those kept, and take the statistics over. The list is emptied: what is in it is large."""
         count = len(self._views)
-        for parameter, grad in zip(self._trainable.parameters, found[:count], strict=True):
-            self._kept[parameter.start : parameter.start + parameter.size] += np.asarray(grad).reshape(-1)
-        if len(found) > count:
-            self._statistics = [np.array(s) for s in found[count:]]
+        statistics = found[count:]
+        add = self._kept is not None
+        if self._kept is None:
+            self._kept, self._spare = np.empty_like(self._arena) if self._spare is None else self._spare, None
+        for place, parameter in enumerate(self._trainable.parameters):
+            part = self._kept[parameter.start : parameter.start + parameter.size]
+            grad, found[place] = np.asarray(found[place]).reshape(-1), None
+            if add:
+                part += grad
+            else:
+                part[:] = grad
+        if statistics:
+            self._statistics = [np.array(s) for s in statistics]
 
     def _move(self) -> None:
+        self._leave()
+        if self._kept is None:
+            self._kept = np.zeros_like(self._arena)
         if self.config.proximal:
-            self._kept += np.float32(self.config.proximal) * (self._arena - self._loaded)
+            self._kept += np.float32(self.config.proximal) * self._delta()
         if self._variates is not None:
             self._kept += self._variates.correction()
         self._optimizer.step(self._arena, self._kept)
-        self._kept[:] = 0
+        self._let_go()
+
+    def _leave(self) -> None:
+        """Remember what the parameters began with, before they change for the first time."""
+        if self._loaded is None:
+            self._loaded = self._arena.copy()
+
+    def _let_go(self) -> None:
+        """Forget the gradients; their room is kept for the next."""
+        if self._kept is not None:
+            self._kept, self._spare = None, self._kept
 
     def _told(self, stats: bb.Record) -> bb.Record:
         """Say that control variates go with the parameters, or an Aggregator could not know."""
         return stats if self._variates is None else bb.Record({**stats, VARIATES: True})
 
+    def _delta(self) -> F32:
+        found: F32 = np.zeros_like(self._arena)
+        return found if self._loaded is None else np.subtract(self._arena, self._loaded, out=found)
+
     def _moved(self) -> F32:
         """How far the parameters have come since they were loaded, against the gradient, in units of the rate."""
-        moved: F32 = (self._loaded - self._arena) / np.float32(self.config.learning_rate)
-        return moved
+        return -self._delta() / np.float32(self.config.learning_rate)
 
     def _predict(self, ctx: bb.Context, batch: bb.Tensor) -> bb.Tensor:
         run, _ = self._plan(ctx, "predict")
@@ -424,7 +453,7 @@ def first_parameters(trainable: Any, initial: str, seed: int) -> F32:
 
     Source: He et al. (2015); Glorot and Bengio (2010).
     """
-    given: F32 = trainable.first()
+    given: F32 = trainable.take_first()
     if initial == "as_given":
         return given
     random = np.random.Generator(np.random.Philox(seed))

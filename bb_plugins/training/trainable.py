@@ -78,6 +78,7 @@ class Trainable:
         trained: Patterns of those that are, if not all.
         prediction: Name of the value that is predicted, such as the logits before a last Softmax; the first output
             without one. What is written out keeps the outputs that the model has.
+        own: Whether what is trained may be moved out of the model, rather than copied.
 
     Attributes:
         parameters: In the order of their names' first use.
@@ -89,14 +90,23 @@ class Trainable:
     """
 
     def __init__(
-        self, model: onnx.ModelProto, frozen: Sequence[str] = (), trained: Sequence[str] = (), prediction: str = ""
+        self,
+        model: onnx.ModelProto,
+        frozen: Sequence[str] = (),
+        trained: Sequence[str] = (),
+        prediction: str = "",
+        *,
+        own: bool = False,
     ) -> None:
+        if not own:
+            given, model = model, onnx.ModelProto()
+            model.CopyFrom(given)
         self.model = _updated(model)
         self.opset = _opset_of(self.model)
         written_out = without_calls(self.model).graph
         self.graph = _plain(written_out, prediction, self.opset)
         self.prediction = self.graph.output[0].name
-        initial = {i.name: i for i in self.graph.initializer}
+        initial = {i.name: i for i in (*self.graph.initializer, *written_out.initializer)}
         self.batch = [i.name for i in self.graph.input if i.name not in initial]
         if len(self.batch) != 1:
             raise NotDifferentiable(f"the model has the inputs {self.batch}", expected="one, the batch")
@@ -118,17 +128,42 @@ class Trainable:
         self.size = start
         text = "".join(f"{p.name}:{p.shape};" for p in self.parameters)
         self.layout = blake2b(text.encode(), digest_size=8).hexdigest()
+        self._first: npt.NDArray[np.float32] | None = self._moved_out(initial)
 
     @cached_property
     def predicted(self) -> tuple[int | str | None, ...]:
         """The shape of a prediction, as far as it is known."""
         return tape_of(self.graph, self.opset).dims(self.prediction)
 
-    def first(self) -> npt.NDArray[np.float32]:
-        """Return the parameters that the model has, as one vector."""
-        initial = {i.name: i for i in self.graph.initializer}
-        parts = [numpy_helper.to_array(initial[p.name]).reshape(-1) for p in self.parameters]
-        return np.concatenate(parts).astype(np.float32)
+    def take_first(self) -> npt.NDArray[np.float32]:
+        """Hand over the parameters that the model had, as one vector. Once: a large model is not kept twice."""
+        first, self._first = self._first, None
+        assert first is not None, "they have been handed over"
+        return first
+
+    def _moved_out(self, initial: Mapping[str, onnx.TensorProto]) -> npt.NDArray[np.float32]:
+        """Move what is trained out of the model and the graph, where it is an input from now on."""
+        first = np.empty(self.size, np.float32)
+        for p in self.parameters:
+            first[p.start : p.start + p.size] = numpy_helper.to_array(initial[p.name]).reshape(-1)
+        free = {p.name for p in self.parameters}
+        has = {i.name for i in self.graph.initializer}
+        rest = [i for i in self.graph.initializer if i.name not in free]
+        rest += [i for name, i in initial.items() if name not in free and name not in has]
+        inputs = {i.name: i for i in self.graph.input}
+        for p in self.parameters:
+            inputs.setdefault(p.name, helper.make_tensor_value_info(p.name, TensorProto.FLOAT, p.shape))
+        kept = [i for name, i in inputs.items() if name in free or name not in initial]
+        nodes = list(self.graph.node)
+        self.graph = pruned(helper.make_graph(nodes, self.graph.name, kept, list(self.graph.output), rest))
+        for initializer in self.model.graph.initializer:
+            if initializer.name in free:
+                for data in ("raw_data", "float_data"):
+                    initializer.ClearField(data)
+        light = onnx.ModelProto()
+        light.CopyFrom(self.model)  # a message lets go of its memory as a whole
+        self.model = light
+        return first
 
     def views(self, vector: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         """Return the parameters as views of a vector."""
@@ -256,16 +291,21 @@ def _free(
 
 def _plain(graph: onnx.GraphProto, prediction: str, opset: int) -> onnx.GraphProto:
     """Let constants be initializers, and what is predicted the only output."""
-    plain = onnx.GraphProto()
-    plain.CopyFrom(graph)
-    del plain.node[:]
+    plain = onnx.GraphProto(name=graph.name or "graph")
+    plain.input.extend(graph.input)
+    have = {i.name for i in graph.input}
+    for initializer in graph.initializer:
+        if initializer.data_type != TensorProto.FLOAT or prod(initializer.dims) <= _SMALL:
+            plain.initializer.append(initializer)
+        elif initializer.name not in have:  # its shape is enough to look at, and it may be large
+            dims = list(initializer.dims)
+            plain.input.append(helper.make_tensor_value_info(initializer.name, TensorProto.FLOAT, dims))
     for node in graph.node:
         if node.op_type == "Constant":
             plain.initializer.append(numpy_helper.from_array(constant_of(node), node.output[0]))
         else:
             plain.node.append(node)
-    del plain.output[1:]
-    del plain.value_info[:]
+    plain.output.append(graph.output[0])
     if prediction and prediction != plain.output[0].name:
         known = tape_of(plain, opset).known
         if not any(prediction in node.output for node in plain.node):
@@ -274,6 +314,9 @@ def _plain(graph: onnx.GraphProto, prediction: str, opset: int) -> onnx.GraphPro
         plain.output.append(helper.make_tensor_value_info(prediction, known[prediction].elem, known[prediction].dims))
         plain = pruned(plain)
     return plain
+
+
+_SMALL = 1024
 
 
 def _reached(graph: onnx.GraphProto, value: str) -> list[str]:
