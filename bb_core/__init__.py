@@ -26,7 +26,7 @@ from bb_core.dsl import (
 )
 from bb_core.hooks import hookimpl
 from bb_core.ids import PeerId
-from bb_core.registry import concrete, depends, use
+from bb_core.registry import Use, concrete, depends, use
 from bb_core.roles import Context, Later, State
 from bb_core.types import bf16, bool_, f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
 from bb_core.values import TRIGGER, PeerList, Record, Tensor, Trigger
@@ -107,6 +107,7 @@ __all__ = [
     "State",
     "Tensor",
     "Trigger",
+    "Use",
     "WireLimits",
     "__version__",
     "bf16",

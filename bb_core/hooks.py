@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pluggy
 
 if TYPE_CHECKING:
-    from bb_core.registry import Ops, Registry, Roles, Stages, Suites, Transports, Types
+    from bb_core.registry import Gradients, Ops, Recipes, Registry, Roles, Stages, Suites, Transports, Types
 
 PROJECT: Final = "bytesandbrains"
 """Name of the pluggy project and of the entry-point group."""
@@ -88,6 +88,26 @@ def bb_register_transports(transports: Transports) -> None:
     The protocols are the names of an address's segments between its host and its peer; a host uses the transport for
     addresses that have exactly these. Protocols that are taken are an error that names both owners. What a transport
     does is said by the host that it is for; see `bb_plugins.transports.interface`.
+    """
+
+
+@hookspec
+def bb_register_gradients(gradients: Gradients) -> None:
+    """Register gradient rules: `gradients.add("Swish", "mypkg.rules:swish", domain="mypkg.ops")`.
+
+    A rule is a function `(tape, node, grads)` that writes ONNX ops and returns the gradients of the node's inputs; see
+    `bb_plugins.training.rules`. Without a domain it is that of one of ONNX's own ops, which nobody else may have given.
+    An op of another domain is a function of the models that call it, by the body of which it is computed; the rule
+    takes the place of the gradient that its body would have.
+    """
+
+
+@hookspec
+def bb_register_recipes(recipes: Recipes) -> None:
+    """Register recipes: `recipes.add("Ring", "mypkg.ring:Ring", bindings={"peers": "bytesandbrains.ConstantView"})`.
+
+    A recipe is a ready-made program: `bb run recipe:Ring` runs it without a file of the user's, and `bb compile`,
+    `inspect` and `simulate` take it too. The bindings fill slots that the user does not speak of.
     """
 
 

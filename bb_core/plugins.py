@@ -18,7 +18,7 @@ import pluggy
 from bb_core import hooks
 from bb_core.errors import PluginLoadError, UsageError
 from bb_core.ops.table import check_op, declare_op, declare_role
-from bb_core.registry import Ops, Registry, RoleEntry, Roles, Stages, Suites, Transports, Types
+from bb_core.registry import Gradients, Ops, Recipes, Registry, RoleEntry, Roles, Stages, Suites, Transports, Types
 from bb_core.roles.contract import Role
 
 
@@ -56,6 +56,8 @@ class Plugins:
     stages: Stages = field(default_factory=Stages)
     roles: dict[str, RoleEntry] = field(default_factory=dict)
     transports: Transports = field(default_factory=Transports)
+    gradients: Gradients = field(default_factory=Gradients)
+    recipes: Recipes = field(default_factory=Recipes)
     statuses: list[PluginStatus] = field(default_factory=list)
 
     def resolve(self, name: str) -> type[Role]:
@@ -146,7 +148,8 @@ def _register(found: Plugins, plugin: Any, status: PluginStatus) -> dict[str, tu
     registry, suites = Registry(owner=status.title), Suites(owner=status.title)
     ops, roles = Ops(owner=status.title), Roles(owner=status.title)
     stages, types = Stages(owner=status.title), Types(owner=status.title)
-    transports = Transports(owner=status.title)
+    transports, gradients = Transports(owner=status.title), Gradients(owner=status.title)
+    recipes = Recipes(owner=status.title)
     try:
         manager.check_pending()
         manager.subset_hook_caller("bb_register_concretes", others)(registry=registry)
@@ -156,12 +159,16 @@ def _register(found: Plugins, plugin: Any, status: PluginStatus) -> dict[str, tu
         manager.subset_hook_caller("bb_register_ops", others)(ops=ops)
         manager.subset_hook_caller("bb_register_types", others)(types=types)
         manager.subset_hook_caller("bb_register_transports", others)(transports=transports)
+        manager.subset_hook_caller("bb_register_gradients", others)(gradients=gradients)
+        manager.subset_hook_caller("bb_register_recipes", others)(recipes=recipes)
         for name in suites.modules:
             if name in found.suites.modules:
                 found.suites.add(name, suites.modules[name])  # raises, naming the suite
         for spec in ops.specs:
             check_op(spec)
         found.transports.check(transports)
+        found.gradients.check(gradients)
+        found.recipes.check(recipes)
         for added in roles.entries:
             declare_role(added.role, status.title)
         types.apply()
@@ -170,6 +177,8 @@ def _register(found: Plugins, plugin: Any, status: PluginStatus) -> dict[str, tu
         found.stages.take(stages)
         found.registry.take(registry)
         found.transports.take(transports)
+        found.gradients.take(gradients)
+        found.recipes.take(recipes)
     except Exception:
         manager.unregister(plugin)
         raise
@@ -182,5 +191,7 @@ def _register(found: Plugins, plugin: Any, status: PluginStatus) -> dict[str, tu
         "types": [e.name for e in types.entries],
         "stages": [e.name for e in stages],
         "suites": sorted(suites.modules),
+        "gradients": [e.name for e in gradients],
+        "recipes": [e.name for e in recipes],
     }
     return {kind: tuple(names) for kind, names in adds.items() if names}

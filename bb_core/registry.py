@@ -167,14 +167,7 @@ class Registry:
             if failures:
                 hint += "; plugins that failed: " + "; ".join(f"{k}: {v}" for k, v in sorted(failures.items()))
             raise UnknownConcrete(f"no plugin registers the Concrete {name!r}", hint=hint, name=name)
-        module_name, _, attribute = entry.target.partition(":")
-        try:
-            cls = getattr(import_module(module_name), attribute)
-        except Exception as error:
-            raise PluginLoadError(
-                f"{entry.owner} registers {name!r} as {entry.target}, which cannot be imported",
-                hint=f"{type(error).__name__}: {error}",
-            ) from error
+        cls = imported(entry.target, name, entry.owner)
         check_class(cls)
         return cls  # type: ignore[no-any-return]  # check_class has proved that it is a Role's subclass
 
@@ -301,17 +294,162 @@ class Transports:
         Raises:
             PluginLoadError: its module cannot be imported.
         """
-        module_name, _, attribute = entry.target.partition(":")
-        try:
-            return getattr(import_module(module_name), attribute)
-        except Exception as error:
-            raise PluginLoadError(
-                f"{entry.owner} registers {entry.name!r} as {entry.target}, which cannot be imported",
-                hint=f"{type(error).__name__}: {error}",
-            ) from error
+        return imported(entry.target, entry.name, entry.owner)
 
     def __iter__(self) -> Iterator[TransportEntry]:
         return iter(sorted(self._entries.values(), key=lambda e: e.name))
+
+
+@dataclass(frozen=True, slots=True)
+class GradientEntry:
+    """A registered gradient rule: of which op, where it is, who registered it."""
+
+    op: str
+    domain: str
+    target: str
+    owner: str
+
+    @property
+    def name(self) -> str:
+        """The op, with its domain if it is not ONNX's own."""
+        return f"{self.domain}.{self.op}" if self.domain else self.op
+
+
+@dataclass(slots=True)
+class Gradients:
+    """Gradient rules by op."""
+
+    owner: str = ""
+    _entries: dict[tuple[str, str], GradientEntry] = field(default_factory=dict)
+
+    def add(self, op: str, target: str, *, domain: str = "") -> None:
+        """Register the rule of an op without importing it.
+
+        Args:
+            op: Name of the op.
+            target: `"module:function"`, or `"module:table"`, where a table has rules by op.
+            domain: Of the op; empty for ONNX's own. In it, the op is a function of the models that call it.
+        """
+        if ":" not in target:
+            raise InvalidConcrete(f"the gradient rule of {op!r} is {target!r}", expected='"module:function"')
+        self.take([GradientEntry(op, "" if domain == "ai.onnx" else domain, target, self.owner)])
+
+    def take(self, others: Iterable[GradientEntry]) -> None:
+        """Add all of some entries, or none."""
+        new = list(others)
+        self.check(new)
+        self._entries.update({(entry.domain, entry.op): entry for entry in new})
+
+    def check(self, others: Iterable[GradientEntry]) -> None:
+        """Refuse rules of ops that have one."""
+        for entry in others:
+            other = self._entries.get((entry.domain, entry.op))
+            if other is not None:
+                raise DuplicateRegistration(
+                    f"the gradient rule of {entry.name!r} is registered twice",
+                    where=f"{other.owner} and {entry.owner}",
+                    hint="uninstall one of the two, or name it in BB_DISABLE_PLUGINS",
+                )
+
+    def find(self, op: str, domain: str = "") -> GradientEntry | None:
+        """Return the entry of an op, or None."""
+        return self._entries.get((domain, op))
+
+    def resolve(self, entry: GradientEntry) -> Callable[..., Any]:
+        """Import and return the rule of an entry.
+
+        Raises:
+            PluginLoadError: its module cannot be imported, or has no such rule.
+        """
+        found = imported(entry.target, entry.name, entry.owner)
+        rule: Callable[..., Any] | None = found.get(entry.op) if isinstance(found, Mapping) else found
+        if not callable(rule):
+            raise PluginLoadError(
+                f"{entry.owner} registers the gradient rule of {entry.name!r} as {entry.target}, which is none",
+                expected="a function (tape, node, grads), or a table of such by op",
+            )
+        return rule
+
+    def __iter__(self) -> Iterator[GradientEntry]:
+        return iter(sorted(self._entries.values(), key=lambda e: (e.domain, e.op)))
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeEntry:
+    """A registered recipe: where it is, what fills its slots unless the user says otherwise, who registered it."""
+
+    name: str
+    target: str
+    bindings: Mapping[str, str]
+    owner: str
+
+
+@dataclass(slots=True)
+class Recipes:
+    """Ready-made programs by name."""
+
+    owner: str = ""
+    _entries: dict[str, RecipeEntry] = field(default_factory=dict)
+
+    def add(self, name: str, target: str, *, bindings: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Register a recipe without importing it.
+
+        Args:
+            name: What users call it, after `recipe:`.
+            target: `"module:Class"` of a Module whose arguments all have defaults.
+            bindings: Stable names of Concretes by slot, for slots that the user does not bind.
+        """
+        if ":" not in target:
+            raise InvalidConcrete(f"the target of the recipe {name!r} is {target!r}", expected='"module:Class"')
+        self.take([RecipeEntry(name, target, dict(bindings), self.owner)])
+
+    def take(self, others: Iterable[RecipeEntry]) -> None:
+        """Add all of some entries, or none."""
+        new = list(others)
+        self.check(new)
+        self._entries.update({entry.name: entry for entry in new})
+
+    def check(self, others: Iterable[RecipeEntry]) -> None:
+        """Refuse names that are taken."""
+        for entry in others:
+            other = self._entries.get(entry.name)
+            if other is not None:
+                raise DuplicateRegistration(
+                    f"the recipe {entry.name!r} is registered twice",
+                    where=f"{other.owner} and {entry.owner}",
+                    hint="uninstall one of the two, or name it in BB_DISABLE_PLUGINS",
+                )
+
+    def find(self, name: str) -> RecipeEntry | None:
+        """Return the entry of a name, or None."""
+        return self._entries.get(name)
+
+    def resolve(self, entry: RecipeEntry) -> Any:
+        """Import and return the Module class of an entry.
+
+        Raises:
+            PluginLoadError: its module cannot be imported.
+        """
+        return imported(entry.target, entry.name, entry.owner)
+
+    def __iter__(self) -> Iterator[RecipeEntry]:
+        return iter(sorted(self._entries.values(), key=lambda e: e.name))
+
+
+def imported(target: str, name: str, owner: str) -> Any:
+    """Import what a plugin has registered as `"module:attribute"`.
+
+    Raises:
+        PluginLoadError: it cannot be imported.
+    """
+    module_name, _, attribute = target.partition(":")
+    try:
+        return getattr(import_module(module_name), attribute)
+    except Exception as error:
+        raise PluginLoadError(
+            f"{owner} registers {name!r} as {target}, which cannot be imported",
+            hint=f"{type(error).__name__}: {error}",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

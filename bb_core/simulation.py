@@ -92,28 +92,30 @@ def run(
     module: Module,
     *,
     bindings: Mapping[str, Binding],
-    peers: Mapping[str, int],
+    peers: Mapping[str, int] | int,
     rounds: int = 1,
     seed: int = 0,
     inputs: Mapping[str, Any] | None = None,
     network: Network | None = None,
     options: NodeConfig | None = None,
-    on_round: Callable[[Round], None] | None = None,
+    on_round: Callable[[Round], bool | None] | None = None,
 ) -> RunResult:
     """Compile a program, bring up its Nodes in this process, and invoke it round by round.
 
     All that passes between Nodes is encoded bytes, over a network in virtual time. The Module's own class has one Node.
+    A Node knows the peers of the classes that its part of the program selects from; the own one knows all. A program
+    that repeats itself (`g.again`) is invoked once, and its rounds are told one from another by their outputs.
 
     Args:
         module: The program.
         bindings: By slot path, a Concrete, `bb.use(Concrete, option=...)`, or `bb.each(Concrete, config_of_peer)`.
-        peers: How many peers each other class has: `{"client": 20}`.
+        peers: How many peers each other class has: `{"client": 20}`; a number, if there is one such class.
         rounds: How often the program is invoked, each time after the last is quiet.
         seed: Of every random number in the Nodes and the network.
         inputs: What the program is invoked with; needed unless its one input is a Trigger.
         network: Latency, loss, duplication and reordering; by default one millisecond and no fault.
         options: Options of every Node; its seed is overridden by `seed`.
-        on_round: Called after each round.
+        on_round: Called after each round; what returns True ends the run.
 
     Raises:
         CompileError: the program or a binding is wrong.
@@ -126,9 +128,11 @@ def run(
     options = replace(options or NodeConfig(), seed=seed)
     nodes = [population.install(peer, options) for peer in population.peers]
     own = nodes[0]
-    for peer, member in population.peers.items():
-        if peer != own.peer_id:
-            own.add_peer(peer, peer_class=member.peer_class)
+    for node in nodes:
+        wanted = population.selects(population.peers[node.peer_id].peer_class)
+        for peer, member in population.peers.items():
+            if peer != node.peer_id and (node is own or member.peer_class in wanted):
+                node.add_peer(peer, peer_class=member.peer_class)
     loopback = Loopback(nodes, network, seed)
     result = RunResult(nodes={n.peer_id: n for n in nodes}, artefact=population.artefact)
     clock = options.profile or _no_clock
@@ -137,10 +141,14 @@ def run(
         loopback.invoke(own.peer_id, population.target, given)
         loopback.run_until_quiet()
         result.rounds_ns += clock() - began
-        outputs = _collect(result, loopback, number)
-        result.metrics.append(outputs)
-        if on_round is not None:
-            on_round(Round(number, outputs, loopback.envelopes, loopback.bytes_on_wire))
+        ended = False
+        for outputs in _collect(result, loopback, number):
+            result.metrics.append(outputs)
+            if on_round is not None:
+                told = on_round(Round(len(result.metrics), outputs, loopback.envelopes, loopback.bytes_on_wire))
+                ended = ended or told is True
+        if ended:
+            break
     result.envelopes, result.bytes_on_wire = loopback.envelopes, loopback.bytes_on_wire
     for node in nodes:
         for key, (calls, spent) in node.profile().items():
@@ -153,17 +161,20 @@ def _no_clock() -> int:
     return 0
 
 
-def _collect(result: RunResult, loopback: Loopback, number: int) -> dict[str, Any]:
-    outputs: dict[str, Any] = {}
+def _collect(result: RunResult, loopback: Loopback, number: int) -> list[dict[str, Any]]:
+    """The outputs since the last invoke: of one round, or of several that a program has begun by itself."""
+    rounds: list[dict[str, Any]] = []
     for seen in loopback.seen:
         result.steps[type(seen.step).__name__] += 1
         if isinstance(seen.step, AppEvent) and seen.peer == result.own.peer_id:
-            value = seen.step.value
-            outputs[seen.step.port] = dict(value) if isinstance(value, Record) else value
+            value, port = seen.step.value, seen.step.port
+            if not rounds or port in rounds[-1]:
+                rounds.append({})
+            rounds[-1][port] = dict(value) if isinstance(value, Record) else value
         elif isinstance(seen.step, OpFailed | QuorumMissed):
             result.failures.append(seen.step)
     loopback.seen.clear()
-    if not outputs:
+    if not rounds:
         found = "; ".join(f"{f.where}: {f.error}" for f in result.failures[-3:])  # type: ignore[union-attr]
         raise RunFailed(f"round {number} gave no output", hint=found or "did the network lose every Envelope?")
-    return outputs
+    return rounds

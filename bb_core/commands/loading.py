@@ -7,11 +7,11 @@ import importlib.util
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import onnx
 
@@ -21,6 +21,7 @@ from bb_core.dsl.module import Module
 from bb_core.errors import LoadError, UnknownConcrete, UsageError, did_you_mean
 from bb_core.ids import PeerId
 from bb_core.ir.proto import metadata
+from bb_core.plugins import installed_plugins
 from bb_core.registry import Use, use
 from bb_core.testing.population import Each
 
@@ -31,10 +32,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A program, and the bindings that stand beside it in its file (`bindings = {...}`)."""
+    """A program, and what fills its slots.
+
+    Attributes:
+        bindings: Those that stand beside it in its file (`bindings = {...}`).
+        defaults: Those of a recipe, for slots that nothing else fills; what the program has no slot for is left out.
+    """
 
     program: Module | onnx.ModelProto
     bindings: dict[str, Any]
+    defaults: dict[str, Use] = field(default_factory=dict)
 
     @property
     def is_compiled(self) -> bool:
@@ -48,15 +55,24 @@ class Loaded:
         return [k.removeprefix(keys.SLOT_ROLE) for k in metadata(model) if k.startswith(keys.SLOT_ROLE)]
 
 
-def load(what: str) -> Loaded:
-    """Load `app.py:Module`, `package.module:Module`, or a model file.
+RECIPE: Final = "recipe"
+
+
+def load(what: str, arguments: Mapping[str, Any] | None = None) -> Loaded:
+    """Load `app.py:Module`, `package.module:Module`, `recipe:Name`, or a model file.
+
+    Args:
+        what: Which of these.
+        arguments: What the Module is made with, by name.
 
     Raises:
         LoadError: there is no such file or name, or it is no program.
     """
     place, colon, name = what.rpartition(":")
+    if place == RECIPE:
+        return _recipe(name, arguments)
     if what.endswith(".onnx") or not colon:
-        return Loaded(_model(Path(what)), {})
+        return Loaded(_program(_model(Path(what)), what, arguments), {})
     module = _import(place)
     found = getattr(module, name, None)
     if found is None:
@@ -64,7 +80,16 @@ def load(what: str) -> Loaded:
             n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, Module) and v is not Module
         ]
         raise LoadError(f"{place} has no {name!r}", hint=did_you_mean(name, modules))
-    return Loaded(_program(found, what), dict(getattr(module, "bindings", {})))
+    return Loaded(_program(found, what, arguments), dict(getattr(module, "bindings", {})))
+
+
+def _recipe(name: str, arguments: Mapping[str, Any] | None) -> Loaded:
+    recipes = installed_plugins().recipes
+    entry = recipes.find(name)
+    if entry is None:
+        raise LoadError(f"there is no recipe {name!r}", hint=did_you_mean(name, [e.name for e in recipes]))
+    program = _program(recipes.resolve(entry), f"{RECIPE}:{name}", arguments)
+    return Loaded(program, {}, {path: use(concrete) for path, concrete in entry.bindings.items()})
 
 
 def read_bytes(path: Path) -> bytes:
@@ -130,6 +155,7 @@ def bindings_for(loaded: Loaded, bind: Iterable[str], options: Iterable[str]) ->
         if not equals or not concrete:
             raise UsageError(f"--bind {text}", expected="--bind slot=Concrete, such as --bind model=bytesandbrains.MLP")
         bindings[slot] = use(concrete)
+    bindings = with_defaults(loaded, bindings)
     for text in options:
         path, equals, value = text.partition("=")
         slot, dot, option = path.rpartition(".")
@@ -143,6 +169,20 @@ def bindings_for(loaded: Loaded, bind: Iterable[str], options: Iterable[str]) ->
         config = old.config if isinstance(old.config, dict) or old.config is None else vars(old.config)
         bindings[slot] = Use(old.concrete, {**(config or {}), option: _value(value)})
     return bindings
+
+
+def with_defaults(loaded: Loaded, bindings: Mapping[str, Use | Each]) -> dict[str, Use | Each]:
+    """Return bindings with those defaults of a recipe that fill a slot of the program, or serve what is bound."""
+    if not loaded.defaults:
+        return dict(bindings)
+    slots = set(loaded.slots)
+    found = {path: default for path, default in loaded.defaults.items() if path in slots and path not in bindings}
+    for given in [*bindings.values(), *found.values()]:
+        cls = installed_plugins().resolve(given.concrete) if isinstance(given.concrete, str) else given.concrete
+        for _, name in cls.dependencies:
+            if name in loaded.defaults and name not in bindings:
+                found[name] = loaded.defaults[name]
+    return {**bindings, **found}
 
 
 def _value(text: str) -> Any:
@@ -193,24 +233,36 @@ def _import(place: str) -> ModuleType:
         raise LoadError(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
 
 
-def _program(found: Any, what: str) -> Module | onnx.ModelProto:
+def _program(found: Any, what: str, arguments: Mapping[str, Any] | None = None) -> Module | onnx.ModelProto:
+    given = dict(arguments or {})
     if isinstance(found, Module | onnx.ModelProto):
+        if given:
+            raise LoadError(f"{what} is made already, and takes no {', '.join(given)}", expected="a Module's class")
         return found
     if not callable(found):
         raise LoadError(
             f"{what} is a {type(found).__name__}", expected="a Module, its class, or a function that makes one"
         )
+    taken = inspect.signature(found).parameters
+    for name in given:
+        if name not in taken:
+            raise LoadError(f"{what} takes no {name!r}", hint=did_you_mean(name, taken))
     needed = [
         p.name
-        for p in inspect.signature(found).parameters.values()
-        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        for p in taken.values()
+        if p.name not in given
+        and p.default is p.empty
+        and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     ]
     if needed:
         raise LoadError(
             f"{what} needs the arguments {', '.join(needed)}",
             hint=f"make one in the file: program = {what.rpartition(':')[2]}(...), and name that",
         )
-    made = found()
+    try:
+        made = found(**given)
+    except (TypeError, ValueError) as error:
+        raise LoadError(f"{what} refuses its arguments: {error}") from error
     if not isinstance(made, Module | onnx.ModelProto):
         raise LoadError(f"{what} made a {type(made).__name__}", expected="a Module")
     return made

@@ -176,6 +176,11 @@ class Compiler:
         self._options = dataclasses.replace(self._options, permissive_types=True)
         return self
 
+    def with_determinism(self) -> Compiler:
+        """Refuse a Model that may give other bytes for equal seeds and inputs, as its capabilities say."""
+        self._options = dataclasses.replace(self._options, determinism=True)
+        return self
+
     # --- compiling ----------------------------------------------------------------------------------------------------
 
     def compile(

@@ -26,11 +26,13 @@ class Options:
         per_hop_budget_ns: Within how long an Envelope must be handed over; it bounds delivery, never computing.
         network_deadline_ns: Deadline of an op that waits for peers where the author wrote none.
         permissive_types: What the type solver cannot settle is a warning, not an error.
+        determinism: A Model that may give other bytes for equal seeds is refused.
     """
 
     per_hop_budget_ns: int = 30 * 10**9
     network_deadline_ns: int = 600 * 10**9
     permissive_types: bool = False
+    determinism: bool = False
 
 
 @dataclass(slots=True)

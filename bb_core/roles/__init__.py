@@ -7,7 +7,7 @@ from bb_core.roles.context import Book, Context, Later, State
 from bb_core.roles.contract import Count, Duration, Role, abstract, op
 from bb_core.roles.data_source import DataSource
 from bb_core.roles.index import Index
-from bb_core.roles.model import Model
+from bb_core.roles.model import Capabilities, Model
 from bb_core.roles.peer_selector import PeerSelector
 from bb_core.roles.protocol import Protocol, inbound
 
@@ -20,6 +20,7 @@ __all__ = [
     "Aggregator",
     "Backend",
     "Book",
+    "Capabilities",
     "Codec",
     "Context",
     "Contribution",

@@ -15,7 +15,7 @@ A Concrete subclasses one Role or several, overrides the methods that it can do,
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -124,6 +124,17 @@ class Role:
 
     def restore(self, state: State) -> None:
         """Become what a state holds; called once, on a new instance, before any op."""
+
+    @classmethod
+    def cannot(cls, method: str, config: Any, inputs: Mapping[str, Type]) -> str:
+        """Say why a Concrete cannot do an op of its Role; empty if it can. Asked for each op that a program records.
+
+        Args:
+            method: The op's method.
+            config: The Concrete's configuration; None when that is given only at install.
+            inputs: Types of the inputs by port, as far as they are known.
+        """
+        return ""
 
     @classmethod
     def domain(cls) -> str:

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 from bb_core import keys
 from bb_core.roles.context import Context
-from bb_core.roles.contract import Positive, Role, abstract, op
+from bb_core.roles.contract import Positive, Role, abstract, implements, op
 from bb_core.roles.data_source import DataSource
+from bb_core.types import Type, bf16, f16, f32, f64
 from bb_core.values import Record, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a Model of some configuration can do; the compiler refuses a program that asks for more.
+
+    Attributes:
+        can_backward: It has gradients: Backward, BackwardThrough, LossGrad, Grads, Step, ZeroGrad.
+        can_delta: Its parameters can be added to: Delta, ApplyDelta.
+        deterministic: Equal seeds and inputs give equal bytes, on one machine.
+        dtypes: Types of the numbers that it takes, such as `bb.f32`; empty for all.
+    """
+
+    can_backward: bool = True
+    can_delta: bool = True
+    deterministic: bool = True
+    dtypes: tuple[Type, ...] = ()
+
+
+_NUMBERS: Final = (f16, bf16, f32, f64)
+_GRADIENTS: Final = ("backward", "backward_through", "loss_grad", "grads", "step", "zero_grad")
+_DELTAS: Final = ("delta", "apply_delta")
 
 
 class Model(Role):
@@ -46,6 +71,12 @@ class Model(Role):
     @abstract
     def backward(self, ctx: Context, grad: Tensor) -> None:
         """Add the parameters' gradients of the last Forward to those kept, given the gradient by its prediction."""
+        raise NotImplementedError
+
+    @op("BackwardThrough", outputs="input_grad", version=2)
+    @abstract
+    def backward_through(self, ctx: Context, grad: Tensor) -> Tensor:
+        """Backward, and return the gradient by the batch of the last Forward: for the Model that this one is behind."""
         raise NotImplementedError
 
     @op("ZeroGrad", version=2)
@@ -113,6 +144,27 @@ class Model(Role):
     def set_mode(self, ctx: Context, *, mode: str) -> None:
         """Switch between `train` and `eval`."""
         raise NotImplementedError
+
+    @classmethod
+    def capabilities(cls, config: Any) -> Capabilities:
+        """Say what a Model of this configuration can do; `config` is None when it is not known yet."""
+        return Capabilities(
+            can_backward=any(implements(cls, name) for name in _GRADIENTS),
+            can_delta=any(implements(cls, name) for name in _DELTAS),
+        )
+
+    @classmethod
+    def cannot(cls, method: str, config: Any, inputs: Mapping[str, Type]) -> str:
+        """Say why it cannot do an op, by its capabilities."""
+        can = cls.capabilities(config)
+        if method in _GRADIENTS and not can.can_backward:
+            return "it has no gradients (can_backward is False)"
+        if method in _DELTAS and not can.can_delta:
+            return "its parameters cannot be added to (can_delta is False)"
+        for port, found in inputs.items():
+            if can.dtypes and port != "labels" and found.bare in _NUMBERS and found.bare not in can.dtypes:
+                return f"it takes {' or '.join(map(str, can.dtypes))} as {port!r}, and is given {found}"
+        return ""
 
     def export(self, path: str) -> None:
         """Write what has been trained to a file that other tools read. Not an op: the host calls it."""

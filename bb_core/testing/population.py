@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from bb_core.dsl.module import Module
 from bb_core.engine.program import load_program
 from bb_core.errors import UsageError, did_you_mean
 from bb_core.ids import PeerId
+from bb_core.ir.naming import target_of
+from bb_core.ir.proto import metadata
 from bb_core.node.config import NodeConfig
 from bb_core.node.installing import install
 from bb_core.node.node import Node
@@ -27,15 +30,21 @@ class Each:
     """A Concrete whose configuration differs from peer to peer."""
 
     concrete: type[Role] | str
-    config_of: Callable[[int], Any]
+    config_of: Callable[..., Any]
+
+    def config(self, index: int, count: int) -> Any:
+        """Return the configuration of a peer."""
+        wants_count = len(inspect.signature(self.config_of).parameters) == 2
+        return self.config_of(index, count) if wants_count else self.config_of(index)
 
 
-def each(concrete: type[Role] | str, config_of: Callable[[int], Any]) -> Each:
+def each(concrete: type[Role] | str, config_of: Callable[..., Any]) -> Each:
     """Bind a Concrete with a configuration of its own on each peer of a class.
 
     Args:
         concrete: The class, or its stable name.
-        config_of: Given the peer's number in its class, from 0, returns its configuration.
+        config_of: Given the peer's number in its class, from 0, and, if it takes two arguments, how many peers the
+            class has, returns its configuration.
     """
     return Each(concrete, config_of)
 
@@ -85,7 +94,7 @@ class Population:
         self._own = functions[keys.OWN_CLASS]
         self.target = self._own.name
         others = set(functions) - {keys.OWN_CLASS}
-        counts = {keys.OWN_CLASS: 1} | _counts(peers, others)
+        self._counts = counts = {keys.OWN_CLASS: 1} | _counts(peers, others)
         self.of_equals = not others
         self.peers: dict[PeerId, Member] = {}
         for peer_class in sorted(functions):
@@ -95,8 +104,16 @@ class Population:
     def install(self, peer: PeerId, options: NodeConfig | None = None) -> Node:
         """Bring up the Node of a peer. It knows nobody yet."""
         member = self.peers[peer]
-        config = {p: c for p, b in self._bindings.items() if (c := _config(b, member.index)) is not None}
+        count = self._counts[member.peer_class]
+        config = {p: c for p, b in self._bindings.items() if (c := _config(b, member.index, count)) is not None}
         return install(peer, [], self.artefact, [member.target], config, options)
+
+    def selects(self, peer_class: str) -> frozenset[str]:
+        """The classes of peers from which a class selects."""
+        target = next(m.target for m in self.peers.values() if m.peer_class == peer_class)
+        nodes = (n for f in self.artefact.functions if target_of(f.name) == target for n in f.node)
+        found = (metadata(n).get(keys.POINTS_TO) for n in nodes)
+        return frozenset(c for c in found if c is not None)
 
     def inputs(self, given: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """What the program is invoked with: what is given, or a Trigger if that is all that it needs.
@@ -109,6 +126,11 @@ class Population:
             return given
         if self.is_triggered:
             return dict.fromkeys(types, TRIGGER)
+        if not types:
+            raise UsageError(
+                f"{self.target} takes no input: it begins by itself, and has no rounds that could be played",
+                hint="bb simulate runs it in virtual time, bb.testing.bring_up by hand",
+            )
         listed = ", ".join(f"{n}: {x}" for n, x in types.items()) or "none"
         raise UsageError(f"{self.target} needs values for its inputs", expected=listed, hint="run(..., inputs={...})")
 
@@ -126,9 +148,9 @@ def _named(binding: Binding) -> type[Role] | str | Use:
     return binding
 
 
-def _config(binding: Binding, index: int) -> Any:
+def _config(binding: Binding, index: int, count: int) -> Any:
     if isinstance(binding, Each):
-        return binding.config_of(index)
+        return binding.config(index, count)
     return binding.config if isinstance(binding, Use) else None
 
 

@@ -8,11 +8,15 @@ import bb_core as bb
 
 _CONCRETES: Final = {
     "CoordinateMedian": "trimming",
+    "FedAdagrad": "fedopt",
+    "FedAdam": "fedopt",
     "FedAvg": "fedavg",
     "FedAvgM": "fedavgm",
+    "FedYogi": "fedopt",
     "Krum": "krum",
     "MultiKrum": "krum",
     "TrimmedMean": "trimming",
+    "Scaffold": "scaffold",
     "GossipMean": "gossip_mean",
 }
 """Class -> the module that has it."""

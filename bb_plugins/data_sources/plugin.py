@@ -9,5 +9,6 @@ import bb_core as bb
 
 @bb.hookimpl
 def bb_register_concretes(registry: Any) -> None:
-    """Add ArrayDataSource."""
+    """Add ArrayDataSource and Dataset."""
     registry.add("bytesandbrains.ArrayDataSource", "bb_plugins.data_sources.array:ArrayDataSource", role="data_source")
+    registry.add("bytesandbrains.Dataset", "bb_plugins.data_sources.datasets:Dataset", role="data_source")

@@ -44,13 +44,43 @@ class _Network:
         weight, bias = self.uniform(f"{name}.weight", (n_in, n_out), n_in), self.uniform(f"{name}.bias", (n_out,), n_in)
         return self.op("Gemm", x, weight, bias, out=out)
 
+    def normal(self, name: str, shape: Sequence[int]) -> str:
+        """A parameter, normal with deviation 0.02."""
+        self.arrays[name] = self.random.standard_normal(shape, np.float32) * np.float32(0.02)
+        return name
+
+    def ops(self, op_type: str, outputs: int, *inputs: str, **attributes: Any) -> list[str]:
+        """Add a node of several outputs."""
+        outs = [f"{op_type.lower()}_{len(self.nodes)}_{number}" for number in range(outputs)]
+        self.nodes.append(helper.make_node(op_type, list(inputs), outs, outs[0], **attributes))
+        return outs
+
+    def linear(self, x: str, name: str, n_in: int, n_out: int) -> str:
+        """X W + b, of the last axis; the bias begins at 0."""
+        weight = self.normal(f"{name}.weight", (n_in, n_out))
+        self.arrays[f"{name}.bias"] = np.zeros(n_out, np.float32)
+        return self.op("Add", self.op("MatMul", x, weight), f"{name}.bias")
+
+    def normalised(self, x: str, name: str, width: int) -> str:
+        """Layer normalisation of the last axis."""
+        self.arrays[f"{name}.scale"] = np.ones(width, np.float32)
+        self.arrays[f"{name}.bias"] = np.zeros(width, np.float32)
+        return self.op("LayerNormalization", x, f"{name}.scale", f"{name}.bias", axis=-1)
+
     def done(self, shape: Sequence[int], classes: int, out: str) -> bytes:
+        """Put a model of real numbers and classes together."""
+        return self.finish(
+            helper.make_tensor_value_info("batch", TensorProto.FLOAT, ["b", *shape]),
+            helper.make_tensor_value_info(out, TensorProto.FLOAT, ["b", classes]),
+        )
+
+    def finish(self, taken: onnx.ValueInfoProto, given: onnx.ValueInfoProto) -> bytes:
         """Put the model together."""
         graph = helper.make_graph(
             self.nodes,
             self.name,
-            [helper.make_tensor_value_info("batch", TensorProto.FLOAT, ["b", *shape])],
-            [helper.make_tensor_value_info(out, TensorProto.FLOAT, ["b", classes])],
+            [taken],
+            [given],
             [numpy_helper.from_array(array, name) for name, array in self.arrays.items()],
         )
         model = helper.make_model(
@@ -110,36 +140,68 @@ def transformer(
     x = "batch"
     for number in range(layers):
         x = _encoder_layer(net, x, f"layer{number}", width, heads)
-    x = net.op("ReduceMean", _norm(net, x, "norm", width), "middle", keepdims=0)
+    x = net.op("ReduceMean", net.normalised(x, "norm", width), "middle", keepdims=0)
     net.dense(x, "dense", width, classes, "logits")
     return net.done((tokens, width), classes, "logits")
-
-
-def _norm(net: _Network, x: str, name: str, width: int) -> str:
-    net.arrays[f"{name}.weight"] = np.ones(width, np.float32)
-    net.arrays[f"{name}.bias"] = np.zeros(width, np.float32)
-    return net.op("LayerNormalization", x, f"{name}.weight", f"{name}.bias")
-
-
-def _linear(net: _Network, x: str, name: str, n_in: int, n_out: int) -> str:
-    """X W + b along the last axis."""
-    weight, bias = net.uniform(f"{name}.weight", (n_in, n_out), n_in), net.uniform(f"{name}.bias", (n_out,), n_in)
-    return net.op("Add", net.op("MatMul", x, weight), bias)
 
 
 def _encoder_layer(net: _Network, x: str, name: str, width: int, heads: int) -> str:
     """Attention and a small network, each beside a path around it."""
     shrunk = float((width // heads) ** -0.5)
     scale = net.op("Constant", value_float=shrunk)  # an initializer would be trained
-    seen = _norm(net, x, f"{name}.norm0", width)
+    seen = net.normalised(x, f"{name}.norm0", width)
 
     def of_heads(part: str, order: list[int]) -> str:
-        linear = _linear(net, seen, f"{name}.{part}", width, width)
+        linear = net.linear(seen, f"{name}.{part}", width, width)
         return net.op("Transpose", net.op("Reshape", linear, "parted"), perm=order)
 
     query, key, value = of_heads("query", [0, 2, 1, 3]), of_heads("key", [0, 2, 3, 1]), of_heads("value", [0, 2, 1, 3])
     weights = net.op("Softmax", net.op("Mul", net.op("MatMul", query, key), scale))
     mixed = net.op("Transpose", net.op("MatMul", weights, value), perm=[0, 2, 1, 3])
-    x = net.op("Add", x, _linear(net, net.op("Reshape", mixed, "joined"), f"{name}.out", width, width))
-    raised = net.op("Gelu", _linear(net, _norm(net, x, f"{name}.norm1", width), f"{name}.up", width, 4 * width))
-    return net.op("Add", x, _linear(net, raised, f"{name}.down", 4 * width, width))
+    x = net.op("Add", x, net.linear(net.op("Reshape", mixed, "joined"), f"{name}.out", width, width))
+    raised = net.op("Gelu", net.linear(net.normalised(x, f"{name}.norm1", width), f"{name}.up", width, 4 * width))
+    return net.op("Add", x, net.linear(raised, f"{name}.down", 4 * width, width))
+
+
+def gpt(
+    vocabulary: int = 50257, length: int = 64, layers: int = 12, width: int = 768, heads: int = 12, seed: int = 0
+) -> bytes:
+    """A decoder of the shape of GPT-2 (Radford et al. 2019); without arguments GPT-2 small, of 124 million weights.
+
+    Normalised before attention and network, GELU by tanh, one matrix for embedding and logits, learnt positions. The
+    weights begin normal with deviation 0.02. Its causal mask and the divisor of its scores are initializers too, and
+    not to be trained: `frozen=("mask", "depth")`.
+
+    Shape:
+        tokens (b, length) i64 · logits (b, length, vocabulary)
+    """
+    if width % heads:
+        raise ValueError(f"width is {width} and heads is {heads}; expected a width that they divide")
+    net = _Network("gpt", seed)
+    net.normal("embedding", (vocabulary, width))
+    net.normal("positions", (length, width))
+    net.arrays["split"] = np.asarray([0, length, heads, width // heads], np.int64)
+    net.arrays["joined"] = np.asarray([0, length, width], np.int64)
+    net.arrays["mask"] = np.triu(np.full((length, length), -1e9, np.float32), 1)
+    x = net.op("Add", net.op("Gather", "embedding", "tokens", axis=0), "positions")
+    for layer in range(layers):
+        x = net.op(
+            "Add", x, _attention(net, net.normalised(x, f"{layer}.norm1", width), f"{layer}.attention", width, heads)
+        )
+        hidden = net.linear(net.normalised(x, f"{layer}.norm2", width), f"{layer}.up", width, 4 * width)
+        x = net.op("Add", x, net.linear(net.op("Gelu", hidden, approximate="tanh"), f"{layer}.down", 4 * width, width))
+    x = net.normalised(x, "norm", width)
+    net.op("MatMul", x, net.op("Transpose", "embedding", perm=[1, 0]), out="logits")
+    tokens = helper.make_tensor_value_info("tokens", TensorProto.INT64, ["b", length])
+    return net.finish(tokens, helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", length, vocabulary]))
+
+
+def _attention(net: _Network, x: str, name: str, width: int, heads: int) -> str:
+    """Causal self-attention (Vaswani et al. 2017, section 3.2.2)."""
+    parts = net.ops("Split", 3, net.linear(x, f"{name}.in", width, 3 * width), axis=-1, num_outputs=3)
+    orders = ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3])  # queries and values by position, keys by depth
+    q, k, v = (net.op("Transpose", net.op("Reshape", p, "split"), perm=o) for p, o in zip(parts, orders, strict=True))
+    net.arrays.setdefault("depth", np.asarray((width // heads) ** 0.5, np.float32))
+    scores = net.op("Add", net.op("Div", net.op("MatMul", q, k), "depth"), "mask")
+    mixed = net.op("Transpose", net.op("MatMul", net.op("Softmax", scores, axis=-1), v), perm=[0, 2, 1, 3])
+    return net.linear(net.op("Reshape", mixed, "joined"), f"{name}.out", width, width)

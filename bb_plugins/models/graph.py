@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 import bb_core as bb
 from bb_core.errors import RoleError
+from bb_plugins.models.metrics import check_names, further
+from bb_plugins.models.passes import trained_on
+from bb_plugins.training.control_variates import VARIATES, Variates
 from bb_plugins.training.optimizers import Name, Optimizer, Options, Schedule
 
 F32 = npt.NDArray[np.float32]
@@ -55,10 +58,20 @@ class GraphModel(bb.roles.Model):
         schedule_steps: int = 0
         proximal: float = 0.0
         """Weight of half the squared distance from the parameters that were loaded last (FedProx, Li et al. 2020)."""
+        control_variates: bool = False
+        """SCAFFOLD (Karimireddy et al. 2020): corrects each step by how this peer's gradients differ from all peers'.
+        What travels is then twice as long, parameters and variate, and is averaged by the Aggregator `Scaffold`. Only
+        with `sgd` of one learning rate."""
         frozen: tuple[str, ...] = ()
         """Patterns, such as `encoder.*`, of the names of initializers that are not trained."""
+        trained: tuple[str, ...] = ()
+        """Patterns of those that are, such as `head.*`; all without one."""
+        prediction: str = ""
+        """Name of the value that is predicted, such as the logits before a last Softmax; else the first output."""
         initial: Initial = "as_given"
         """How the parameters begin: as the model has them, or drawn from `seed` alone (biases then begin at 0)."""
+        metrics: tuple[str, ...] = ()
+        """What Evaluate measures beside loss and accuracy, of classes: `f1`, and `top_3` with any number."""
         seed: int = 0
         batch_size: int = 32
         """Of a pass over data that lies in memory, where the DataSource does not say."""
@@ -76,22 +89,37 @@ class GraphModel(bb.roles.Model):
                     raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
             if self.schedule != "constant" and not self.schedule_steps:
                 raise ValueError(f"the schedule {self.schedule!r} needs schedule_steps")
+            check_names(self.metrics)
+            if self.metrics and self.loss != "cross_entropy":
+                raise ValueError(
+                    f"metrics are {self.metrics}; expected none, for the loss {self.loss!r} has no classes"
+                )
+            if self.control_variates and (self.optimizer != "sgd" or self.schedule != "constant"):
+                raise ValueError("control_variates need the optimizer 'sgd' and the schedule 'constant'")
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         from bb_plugins.training.trainable import Trainable
 
-        self._trainable = Trainable(_read(config.graph, config.path), config.frozen)
+        model = _read(config.graph, config.path)
+        self._trainable = Trainable(model, config.frozen, config.trained, config.prediction, own=True)
         self._arena = first_parameters(self._trainable, config.initial, config.seed)
         self._views = self._trainable.views(self._arena)
         self._statistics = [s.start.copy() for s in self._trainable.statistics]
-        self._loaded: bb.Tensor = self._arena.copy()
-        self._kept = np.zeros_like(self._arena)
+        self._loaded: bb.Tensor | None = None  # None: what it began with, and still has
+        self._kept: F32 | None = None  # gradients; None: none yet
+        self._spare: F32 | None = None  # room for them
+        self._variates = Variates(self._arena.size) if config.control_variates else None
         self._optimizer = Optimizer(_options(config), self._arena.size)
         self._input: bb.Tensor | None = None
         self._masks: list[F32] = []
         self._mode = "train"
         self._plans: dict[str, tuple[Callable[..., tuple[Any, ...]], list[Any]]] = {}
+
+    @classmethod
+    def capabilities(cls, config: Any) -> bb.roles.Capabilities:
+        """Say what it can do: all, with float32."""
+        return bb.roles.Capabilities(dtypes=(bb.f32,))
 
     # --- parameters ---------------------------------------------------------------------------------------------------
 
@@ -101,22 +129,29 @@ class GraphModel(bb.roles.Model):
         return self._trainable.layout
 
     def params(self, ctx: bb.Context) -> bb.Tensor:
-        """Return a copy of the parameters."""
-        return self._arena.copy()
+        """Return a copy of the parameters; with control variates these behind them."""
+        if self._variates is None:
+            return self._arena.copy()
+        return np.concatenate([self._arena, self._variates.sent(self._moved())])
 
     def load_parameters(self, ctx: bb.Context, params: bb.Tensor) -> None:
         """Replace the parameters; refuse a vector of another layout. What the optimizer keeps is forgotten."""
-        self._loaded = self._like_params(params)
-        np.copyto(self._arena, self._loaded)
+        if self._variates is not None:
+            params, variate = self._variates.parts(params)
+            self._variates.begin(self._moved(), variate)
+        self._loaded = loaded = self._like_params(params)
+        np.copyto(self._arena, loaded)
         self._optimizer.forget()
 
     def apply_delta(self, ctx: bb.Context, delta: bb.Tensor) -> None:
         """Add a vector to the parameters."""
-        self._arena += self._like_params(delta)
+        delta = self._like_params(delta)
+        self._leave()
+        self._arena += delta
 
     def delta(self, ctx: bb.Context) -> bb.Tensor:
         """Return the parameters minus those of the last LoadParameters (at first: minus those it began with)."""
-        return np.asarray(self._arena - self._loaded)
+        return self._delta()
 
     def parameters(self) -> bb.Tensor:
         """Return a copy of the flat parameter vector."""
@@ -128,20 +163,23 @@ class GraphModel(bb.roles.Model):
             "params": self._arena.copy(),
             "statistics": [s.copy() for s in self._statistics],
             "loaded": self._loaded,
-            "kept": self._kept.copy(),
+            "kept": None if self._kept is None else self._kept.copy(),
             "optimizer": self._optimizer.state(),
             "input": self._input,
             "masks": [m.copy() for m in self._masks],
             "mode": self._mode,
+            "variates": None if self._variates is None else self._variates.state(),
         }
 
     def restore(self, state: bb.State) -> None:
         """Take them over; refuse parameters of another layout."""
         np.copyto(self._arena, self._like_params(state["params"]))
-        self._loaded = self._like_params(state["loaded"])
-        np.copyto(self._kept, self._like_params(state["kept"]))
+        self._loaded = None if state["loaded"] is None else self._like_params(state["loaded"])
+        self._kept = None if state["kept"] is None else np.array(self._like_params(state["kept"]))
         self._statistics = [np.array(s) for s in state["statistics"]]
         self._optimizer.load(state["optimizer"])
+        if self._variates is not None:
+            self._variates.load(state["variates"])
         self._input, self._masks, self._mode = state["input"], [np.array(m) for m in state["masks"]], state["mode"]
 
     # --- one op at a time ---------------------------------------------------------------------------------------------
@@ -170,20 +208,22 @@ class GraphModel(bb.roles.Model):
 
     def backward(self, ctx: bb.Context, grad: bb.Tensor) -> None:
         """Add the parameters' gradients of the last Forward to those kept, given the gradient by its prediction."""
-        if self._input is None:
-            raise RoleError("Backward has no Forward before it", expected="the gradient of its prediction")
-        run, masks = self._plan(ctx, "backward")
-        drawn = self._masks or [np.ones(_shape(m, len(self._input)), np.float32) for m in masks]
-        found = run(self._input, grad, *self._views, *self._statistics, *drawn)
-        self._keep(found[1:])
+        self._keep(list(self._back(ctx, "backward", grad)))
+
+    def backward_through(self, ctx: bb.Context, grad: bb.Tensor) -> bb.Tensor:
+        """Backward, and return the gradient by the batch of the last Forward, of its shape."""
+        found = self._back(ctx, "through", grad)
+        place = len(self._views)
+        self._keep([*found[:place], *found[place + 1 :]])
+        return np.asarray(found[place])
 
     def zero_grad(self, ctx: bb.Context) -> None:
         """Set the kept gradients to zero."""
-        self._kept[:] = 0
+        self._let_go()
 
     def grads(self, ctx: bb.Context) -> bb.Tensor:
         """Return a copy of the kept gradients."""
-        return self._kept.copy()
+        return np.zeros_like(self._arena) if self._kept is None else self._kept.copy()
 
     def step(self, ctx: bb.Context) -> None:
         """Run the optimizer once on the kept gradients, then set them to zero."""
@@ -194,22 +234,15 @@ class GraphModel(bb.roles.Model):
     def train_step(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> tuple[bb.Tensor, bb.Record]:
         """Train on one batch."""
         loss = self._learn(ctx, batch, labels)
-        return np.asarray(loss, np.float32), bb.Record(num_samples=len(batch))
+        return np.asarray(loss, np.float32), self._told(bb.Record(num_samples=len(batch)))
 
     def train_epochs(
         self, ctx: bb.Context, data: bb.roles.DataSource, *, epochs: int = 1
     ) -> tuple[bb.Tensor, bb.Record]:
         """Train `epochs` times on all of a DataSource; `loss` is the last pass's mean."""
-        total, count = 0.0, 0
-        for _ in range(epochs):
-            total, count = 0.0, 0
-            for batch, labels in self._batches(ctx, data):
-                if len(batch):
-                    total += float(self._learn(ctx, batch, labels)) * len(batch)
-                    count += len(batch)
-        if count == 0:
-            raise RoleError("the DataSource gave no examples", expected="at least one batch", hint="check its indices")
-        return np.asarray(total / count, np.float32), bb.Record(num_samples=count)
+        loss, stats = trained_on(ctx, data, epochs, self._learn)
+        self._spare = None  # a client that trains once in ten rounds holds no more than it needs meanwhile
+        return loss, self._told(stats)
 
     def evaluate(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> bb.Record:
         """Measure without training: `loss_sum`, `count`; of classes `correct`, of numbers `square_sum`."""
@@ -219,6 +252,7 @@ class GraphModel(bb.roles.Model):
         if self.config.loss == "cross_entropy":
             hits = prediction.argmax(-1) == labels
             found["correct"] = float(hits.mean()) * len(batch) if hits.ndim > 1 else int(np.count_nonzero(hits))
+            found |= further(self.config.metrics, prediction, labels)
         elif self.config.loss == "bce_with_logits":
             found["correct"] = float(((prediction > 0) == (labels > 0.5)).mean()) * len(batch)
         else:
@@ -248,25 +282,69 @@ class GraphModel(bb.roles.Model):
                 hint="lower the learning rate, or set clip_norm",
             )  # fmt: skip
         self._keep(found)
-        if not np.isfinite(self._kept.sum()):
-            self._kept[:] = 0
+        if self._kept is not None and not np.isfinite(self._kept.sum()):
+            self._let_go()
             raise RoleError("a gradient is not finite, but the loss is", hint="set clip_norm, or look at the batch")
         self._move()
         return loss
 
-    def _keep(self, found: Any) -> None:
-        """Add gradients to those kept, and take the statistics over."""
+    def _back(self, ctx: bb.Context, plan: str, grad: bb.Tensor) -> tuple[Any, ...]:
+        """What flows back through the last Forward."""
+        if self._input is None:
+            raise RoleError("Backward has no Forward before it", expected="the gradient of its prediction")
+        run, masks = self._plan(ctx, plan)
+        drawn = self._masks or [np.ones(_shape(m, len(self._input)), np.float32) for m in masks]
+        return run(self._input, grad, *self._views, *self._statistics, *drawn)[1:]
+
+    def _keep(self, found: list[Any]) -> None:
+        """Add gradients to those kept, and take the statistics over. The list is emptied: what is in it is large."""
         count = len(self._views)
-        for parameter, grad in zip(self._trainable.parameters, found[:count], strict=True):
-            self._kept[parameter.start : parameter.start + parameter.size] += np.asarray(grad).reshape(-1)
-        if len(found) > count:
-            self._statistics = [np.array(s) for s in found[count:]]
+        statistics = found[count:]
+        add = self._kept is not None
+        if self._kept is None:
+            self._kept, self._spare = np.empty_like(self._arena) if self._spare is None else self._spare, None
+        for place, parameter in enumerate(self._trainable.parameters):
+            part = self._kept[parameter.start : parameter.start + parameter.size]
+            grad, found[place] = np.asarray(found[place]).reshape(-1), None
+            if add:
+                part += grad
+            else:
+                part[:] = grad
+        if statistics:
+            self._statistics = [np.array(s) for s in statistics]
 
     def _move(self) -> None:
+        self._leave()
+        if self._kept is None:
+            self._kept = np.zeros_like(self._arena)
         if self.config.proximal:
-            self._kept += np.float32(self.config.proximal) * (self._arena - self._loaded)
+            self._kept += np.float32(self.config.proximal) * self._delta()
+        if self._variates is not None:
+            self._kept += self._variates.correction()
         self._optimizer.step(self._arena, self._kept)
-        self._kept[:] = 0
+        self._let_go()
+
+    def _leave(self) -> None:
+        """Remember what the parameters began with, before they change for the first time."""
+        if self._loaded is None:
+            self._loaded = self._arena.copy()
+
+    def _let_go(self) -> None:
+        """Forget the gradients; their room is kept for the next."""
+        if self._kept is not None:
+            self._kept, self._spare = None, self._kept
+
+    def _told(self, stats: bb.Record) -> bb.Record:
+        """Say that control variates go with the parameters, or an Aggregator could not know."""
+        return stats if self._variates is None else bb.Record({**stats, VARIATES: True})
+
+    def _delta(self) -> F32:
+        found: F32 = np.zeros_like(self._arena)
+        return found if self._loaded is None else np.subtract(self._arena, self._loaded, out=found)
+
+    def _moved(self) -> F32:
+        """How far the parameters have come since they were loaded, against the gradient, in units of the rate."""
+        return -self._delta() / np.float32(self.config.learning_rate)
 
     def _predict(self, ctx: bb.Context, batch: bb.Tensor) -> bb.Tensor:
         run, _ = self._plan(ctx, "predict")
@@ -288,7 +366,9 @@ class GraphModel(bb.roles.Model):
             return self._trainable.predicts(), []
         if name == "loss":
             return loss_alone(self._trainable, self.config.loss), []
-        return self._trainable.learns(self.config.loss) if name == "train" else self._trainable.flows_back()
+        if name == "train":
+            return self._trainable.learns(self.config.loss)
+        return self._trainable.flows_back(through=name == "through")
 
     def _drawn(self, ctx: bb.Context, masks: list[Any], batch: bb.Tensor) -> list[F32]:
         return [ctx.rng.random(_shape(m, len(batch)), np.float32) for m in masks]
@@ -316,15 +396,6 @@ class GraphModel(bb.roles.Model):
                 f"labels from {labels.min()} to {labels.max()}", expected=f"whole numbers from 0, below {classes}"
             )
         return whole
-
-    def _batches(self, ctx: bb.Context, data: bb.roles.DataSource) -> Iterator[tuple[bb.Tensor, bb.Tensor]]:
-        whole = data.epoch_arrays(ctx)
-        if whole is None:
-            yield from data.epoch(ctx)
-            return
-        batch, labels, size = whole
-        for start in range(0, len(batch), size):
-            yield batch[start : start + size], labels[start : start + size]
 
     def _like_params(self, vector: bb.Tensor) -> bb.Tensor:
         if vector.shape != self._arena.shape or vector.dtype != np.float32:
@@ -382,7 +453,7 @@ def first_parameters(trainable: Any, initial: str, seed: int) -> F32:
 
     Source: He et al. (2015); Glorot and Bengio (2010).
     """
-    given: F32 = trainable.first()
+    given: F32 = trainable.take_first()
     if initial == "as_given":
         return given
     random = np.random.Generator(np.random.Philox(seed))

@@ -18,6 +18,14 @@ class ConstantView(bb.roles.PeerSelector):
 
         peers: tuple[str, ...] | None = None
         """Peer ids as text; None: the address book's peers of the slot's class."""
+        share: int = 0
+        """Which part of them it knows, from 0, when several Nodes divide them among themselves."""
+        shares: int = 1
+        """Among how many they are divided, in turn by order of id."""
+
+        def __post_init__(self) -> None:
+            if not 0 <= self.share < self.shares:
+                raise ValueError(f"share is {self.share} of {self.shares}; expected 0 <= share < shares")
 
     has_state: ClassVar[bool] = False
 
@@ -27,9 +35,9 @@ class ConstantView(bb.roles.PeerSelector):
 
     def current_view(self, ctx: bb.Context, *, peer_class: str = "") -> bb.PeerList:
         """Return all of them, in order of id."""
-        if self._peers is None:
-            return bb.PeerList(ctx.peers(peer_class or None))
-        return bb.PeerList(p for p in self._peers if p != ctx.peer_id)
+        known = ctx.peers(peer_class or None) if self._peers is None else self._peers
+        mine = known[self.config.share :: self.config.shares]
+        return bb.PeerList(p for p in mine if p != ctx.peer_id)
 
     def sample(self, ctx: bb.Context, *, n: int, peer_class: str = "") -> bb.PeerList:
         """Choose `n` at random without repetition, or all when there are fewer; in order of id."""

@@ -11,9 +11,9 @@ import numpy as np
 
 import bb_core as bb
 from bb_core.errors import UsageError
-from bb_plugins.data_sources.digits import Digits, load_digits
+from bb_plugins.data_sources.datasets import load_dataset
 from bb_plugins.recipes.compressed_averaging import CompressedAveraging
-from bb_plugins.recipes.digits import Experiment, accuracy, bindings
+from bb_plugins.recipes.experiment import Experiment, accuracy
 
 LAST: Final = 10
 """An accuracy is the mean of so many last rounds."""
@@ -190,7 +190,6 @@ def compare(
     kind: str,
     experiment: Experiment,
     seeds: int,
-    digits: Digits | None = None,
     on_run: Callable[[int, int, str], None] | None = None,
 ) -> Comparison:
     """Run every arm of a comparison with every seed.
@@ -199,7 +198,6 @@ def compare(
         kind: A key of `KINDS`.
         experiment: What all arms have in common; its seed is the first.
         seeds: How many.
-        digits: The data, when it is in memory already.
         on_run: Called before each run with (how many are done, how many there are, the arm's name), and at the end.
 
     Raises:
@@ -211,7 +209,6 @@ def compare(
         raise UsageError(f"seeds is {seeds}", expected="at least 1")
     if experiment.rounds < LAST:
         raise UsageError(f"rounds is {experiment.rounds}", expected=f"at least {LAST}, over which accuracy is averaged")
-    digits = digits or load_digits()
     lines = [Line(arm) for arm in KINDS[kind](experiment.clients)]
     whole = len(lines) * seeds
     for seed in range(seeds):
@@ -219,17 +216,43 @@ def compare(
         for number, line in enumerate(lines):
             if on_run is not None:
                 on_run(seed * len(lines) + number, whole, line.arm.name)
-            _run(line, seeded, digits, seeds)
+            _run(line, seeded, seeds)
     if on_run is not None:
         on_run(whole, whole, "")
     return Comparison(kind, experiment, seeds, lines)
 
 
-def _run(line: Line, experiment: Experiment, digits: Digits, seeds: int) -> None:
-    shares = experiment.split(digits)
+def bindings(experiment: Experiment) -> dict[str, Any]:
+    """Bind what all arms have in common, each Concrete by its stable name, as a third party's would be."""
+    data, shares = load_dataset(experiment.data), experiment.split()
+
+    def client_data(client: int) -> dict[str, Any]:
+        return {
+            "inputs": data.train_inputs,
+            "labels": data.train_labels,
+            "indices": shares[client],
+            "batch_size": experiment.batch_size,
+        }
+
+    return {
+        "cohort": "bytesandbrains.ConstantView",
+        "model": experiment.bound_model(),
+        "compute": "bytesandbrains.CpuBackend",
+        "data": bb.each("bytesandbrains.ArrayDataSource", client_data),
+        "holdout": bb.use(
+            "bytesandbrains.ArrayDataSource",
+            inputs=data.test_inputs,
+            labels=data.test_labels,
+            batch_size=len(data.test_labels),
+            shuffle=False,
+        ),
+    }
+
+
+def _run(line: Line, experiment: Experiment, seeds: int) -> None:
     result = bb.run(
         CompressedAveraging(experiment.clients, experiment.epochs),
-        bindings=bindings(experiment, digits, shares) | {"codec": line.arm.codec, "aggregator": line.arm.aggregator},
+        bindings=bindings(experiment) | {"codec": line.arm.codec, "aggregator": line.arm.aggregator},
         peers={"client": experiment.clients},
         rounds=experiment.rounds,
         seed=experiment.seed,

@@ -14,7 +14,7 @@ from rich.table import Table
 from bb_core.errors import UsageError, did_you_mean
 from bb_plugins.recipes.comparing import FACTOR, KINDS, LAST, LIARS, Comparison, compare
 from bb_plugins.recipes.demo import alpha_of, check_path
-from bb_plugins.recipes.digits import Experiment
+from bb_plugins.recipes.experiment import Experiment
 
 
 def compare_command(

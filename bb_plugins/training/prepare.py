@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -10,7 +10,8 @@ import onnx
 from onnx import defs, helper, numpy_helper
 
 from bb_core.errors import NotDifferentiable
-from bb_plugins.training.rules import CONSTANT, RULES
+from bb_plugins.training.calls import inlined, mark_of
+from bb_plugins.training.rules import find_rule, lets_nothing_through
 from bb_plugins.training.rules.table import SAVED
 from bb_plugins.training.tape import Known, Tape, attributes_of, tape_of
 
@@ -34,6 +35,8 @@ def prepare(graph: onnx.GraphProto, opset: int) -> onnx.GraphProto:
         raise NotDifferentiable("functions lie too deep in others")
     _check(ready)
     for node in ready.node:
+        if mark_of(node):
+            continue
         for place in range(len(node.output), SAVED.get(node.op_type, 0)):
             node.output.append(f"{node.output[0]}/saved_{place}")
         for place, name in enumerate(node.output):
@@ -68,12 +71,16 @@ def constant_of(node: onnx.NodeProto) -> np.ndarray:
 
 def _check(graph: onnx.GraphProto) -> None:
     for node in graph.node:
-        if node.op_type not in RULES and node.op_type not in CONSTANT:
+        if not _is_ready(node):
             raise NotDifferentiable(
                 f"the op {node.op_type} has no gradient rule",
                 where=f"node {node.name!r}, which gives {node.output[0]!r}",
-                hint="keep it out of what is trained, or write it as ops that have one",
+                hint="keep it out of what is trained, write it as ops that have one, or add a rule by a plugin",
             )
+
+
+def _is_ready(node: onnx.NodeProto) -> bool:
+    return bool(mark_of(node)) or find_rule(node.op_type, node.domain) is not None or lets_nothing_through(node)
 
 
 # --- expanding --------------------------------------------------------------------------------------------------------
@@ -81,13 +88,13 @@ def _check(graph: onnx.GraphProto) -> None:
 
 def _expand(graph: onnx.GraphProto, opset: int) -> bool:
     """Replace, once, every node that has no rule and a way to be written in others. Whether there was one."""
-    if all(n.op_type in RULES or n.op_type in CONSTANT for n in graph.node):
+    if all(_is_ready(n) for n in graph.node):
         return False
     tape = tape_of(graph, opset, "in/")
     nodes: list[onnx.NodeProto] = []
     changed = False
     for number, node in enumerate(graph.node):
-        written = None if node.op_type in RULES or node.op_type in CONSTANT else _written(tape, node, number, opset)
+        written = None if _is_ready(node) else _written(tape, node, number, opset)
         changed |= written is not None
         nodes.extend([node] if written is None else written)
     del graph.node[:]
@@ -105,7 +112,7 @@ def _written(tape: Tape, node: onnx.NodeProto, number: int, opset: int) -> list[
         _UNROLLED[node.op_type](tape, node)
         return tape.nodes
     body = _body(tape, node, opset)
-    return None if body is None else list(_inlined(body, node, number))
+    return None if body is None else list(inlined(body, node, f"in/{node.op_type}_{number}/"))
 
 
 def _body(tape: Tape, node: onnx.NodeProto, opset: int) -> onnx.FunctionProto | None:
@@ -126,35 +133,6 @@ def _body(tape: Tape, node: onnx.NodeProto, opset: int) -> onnx.FunctionProto | 
 
 def _type(known: Known | None) -> onnx.TypeProto:
     return onnx.TypeProto() if known is None else helper.make_tensor_type_proto(known.elem, known.dims)
-
-
-def _inlined(body: onnx.FunctionProto, call: onnx.NodeProto, number: int) -> Iterator[onnx.NodeProto]:
-    """Give a body's nodes with the names of one call."""
-    defaults = {a.name: a for a in body.attribute_proto}
-    given = {a.name: a for a in call.attribute}
-    names = dict(zip(body.input, call.input, strict=False))
-    names |= dict.fromkeys(list(body.input)[len(call.input) :], "")
-    names |= {o: c for o, c in zip(body.output, call.output, strict=False) if c}
-
-    def name(local: str) -> str:
-        return names.get(local, f"in/{call.op_type}_{number}/{local}") if local else ""
-
-    for node in body.node:
-        copy = onnx.NodeProto()
-        copy.CopyFrom(node)
-        copy.name = f"in/{call.op_type}_{number}/{node.name or node.output[0]}"
-        copy.input[:] = [name(i) for i in node.input]
-        copy.output[:] = [name(o) for o in node.output]
-        del copy.attribute[:]
-        for attribute in node.attribute:
-            if not attribute.ref_attr_name:
-                copy.attribute.append(attribute)
-                continue
-            source = given.get(attribute.ref_attr_name) or defaults.get(attribute.ref_attr_name)
-            if source is not None:
-                copy.attribute.append(source)
-                copy.attribute[-1].name = attribute.name
-        yield copy
 
 
 # --- recurrent ops ----------------------------------------------------------------------------------------------------

@@ -143,19 +143,32 @@ class Tape:
     def sum_to(self, grad: str, out: str, target: str) -> str:
         """Sum a gradient of `out`'s shape over the axes along which `target` was broadcast to it."""
         wide, narrow = self.dims(out), self.dims(target)
-        if wide == narrow:
+        if wide == narrow and None not in narrow:
             return grad
         lead = len(wide) - len(narrow)
         axes = list(range(lead))
+        is_known = True
         for i, (w, n) in enumerate(zip(wide[lead:], narrow, strict=True)):
             if n == 1 and w != 1:
                 axes.append(lead + i)
-            elif n != w and not (isinstance(n, int) and isinstance(w, str)) and n is not None and w is not None:
-                raise NotDifferentiable(f"it is not known whether {target!r} of shape {narrow} is repeated to {wide}")
-        if not axes:
-            return grad
-        summed = self.op("ReduceSum", grad, self.ints(*axes), keepdims=1)
-        return self.op("Reshape", summed, self.shape(target), like=target) if lead else self._as(summed, target)
+            elif not isinstance(n, int) and (n != w or n is None):
+                is_known = False
+        summed = self.op("ReduceSum", grad, self.ints(*axes), keepdims=1) if axes else grad
+        if lead and is_known:
+            return self.op("Reshape", summed, self.shape(target), like=target)
+        if lead:
+            summed = self.op("Squeeze", summed, self.ints(*range(lead)))
+        if is_known:
+            return self._as(summed, target) if axes else grad
+        return self._sum_where_one(summed, target)
+
+    def _sum_where_one(self, grad: str, target: str) -> str:
+        """Sum over the axes that turn out to have the length 1 in `target` alone; both have one rank."""
+        one = self.ints(1)
+        short = self.op("Equal", self.op("Shape", target), one)
+        long = self.op("Not", self.op("Equal", self.op("Shape", grad), one))
+        axes = self.op("Reshape", self.op("NonZero", self.op("And", short, long)), self.ints(-1))
+        return self.op("ReduceSum", grad, axes, like=target, keepdims=1, noop_with_empty_axes=1)
 
     def _as(self, name: str, like: str) -> str:
         self.known[name] = self.known[like]

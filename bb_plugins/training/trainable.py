@@ -8,7 +8,7 @@ are the caller's) and BatchNormalization normalises by the batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -22,10 +22,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from bb_core.errors import NotDifferentiable, UsageError, did_you_mean
+from bb_plugins.training.calls import unmarked, without_calls
 from bb_plugins.training.gradients import GRAD, gradients
 from bb_plugins.training.losses import LABELS, LOSS, with_loss
 from bb_plugins.training.prepare import constant_of
 from bb_plugins.training.tape import tape_of
+from bb_plugins.training.tidy import pruned
 
 OLDEST = 18
 """The opset from which gradients are derived; an older model is brought up to it."""
@@ -73,6 +75,10 @@ class Trainable:
     Args:
         model: The model; its first output is the prediction, and its inputs that are no initializers its batch.
         frozen: Patterns of the names of initializers that are not trained.
+        trained: Patterns of those that are, if not all.
+        prediction: Name of the value that is predicted, such as the logits before a last Softmax; the first output
+            without one. What is written out keeps the outputs that the model has.
+        own: Whether what is trained may be moved out of the model, rather than copied.
 
     Attributes:
         parameters: In the order of their names' first use.
@@ -83,36 +89,36 @@ class Trainable:
         UsageError: a pattern of `frozen` names nothing.
     """
 
-    def __init__(self, model: onnx.ModelProto, frozen: Sequence[str] = ()) -> None:
-        model = _updated(model)
-        self.model = model
-        self.opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-        self.graph = _plain(model.graph)
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        frozen: Sequence[str] = (),
+        trained: Sequence[str] = (),
+        prediction: str = "",
+        *,
+        own: bool = False,
+    ) -> None:
+        if not own:
+            given, model = model, onnx.ModelProto()
+            model.CopyFrom(given)
+        self.model = _updated(model)
+        self.opset = _opset_of(self.model)
+        written_out = without_calls(self.model).graph
+        self.graph = _plain(written_out, prediction, self.opset)
         self.prediction = self.graph.output[0].name
-        initial = {i.name: i for i in self.graph.initializer}
+        initial = {i.name: i for i in (*self.graph.initializer, *written_out.initializer)}
         self.batch = [i.name for i in self.graph.input if i.name not in initial]
         if len(self.batch) != 1:
             raise NotDifferentiable(f"the model has the inputs {self.batch}", expected="one, the batch")
         self.statistics = _statistics(self.graph, initial)
         kept = {s.name for s in self.statistics} | _settings(self.graph)
-        kept |= {n.output[0] for n in model.graph.node if n.op_type == "Constant"}
+        kept |= {n.output[0] for n in written_out.node if n.op_type == "Constant"}
         wanted = [
             name
             for name in _reached(self.graph, self.prediction)
             if name in initial and initial[name].data_type == TensorProto.FLOAT and name not in kept
         ]
-        for pattern in frozen:
-            if not any(fnmatchcase(name, pattern) for name in initial):
-                raise UsageError(
-                    f"no initializer is called {pattern!r}, as frozen says",
-                    hint=did_you_mean(pattern.rstrip(".*"), initial),
-                )
-        free = [name for name in wanted if not any(fnmatchcase(name, pattern) for pattern in frozen)]
-        if not free:
-            raise NotDifferentiable(
-                "nothing of the model is trained", expected="float32 initializers that are not frozen",
-                hint=f"of its {len(wanted)} all are frozen by {list(frozen)}" if wanted else None,
-            )  # fmt: skip
+        free = _free(wanted, initial, frozen, trained)
         start, found = 0, []
         for name in free:
             shape = tuple(initial[name].dims)
@@ -122,17 +128,42 @@ class Trainable:
         self.size = start
         text = "".join(f"{p.name}:{p.shape};" for p in self.parameters)
         self.layout = blake2b(text.encode(), digest_size=8).hexdigest()
+        self._first: npt.NDArray[np.float32] | None = self._moved_out(initial)
 
     @cached_property
     def predicted(self) -> tuple[int | str | None, ...]:
         """The shape of a prediction, as far as it is known."""
         return tape_of(self.graph, self.opset).dims(self.prediction)
 
-    def first(self) -> npt.NDArray[np.float32]:
-        """Return the parameters that the model has, as one vector."""
-        initial = {i.name: i for i in self.graph.initializer}
-        parts = [numpy_helper.to_array(initial[p.name]).reshape(-1) for p in self.parameters]
-        return np.concatenate(parts).astype(np.float32)
+    def take_first(self) -> npt.NDArray[np.float32]:
+        """Hand over the parameters that the model had, as one vector. Once: a large model is not kept twice."""
+        first, self._first = self._first, None
+        assert first is not None, "they have been handed over"
+        return first
+
+    def _moved_out(self, initial: Mapping[str, onnx.TensorProto]) -> npt.NDArray[np.float32]:
+        """Move what is trained out of the model and the graph, where it is an input from now on."""
+        first = np.empty(self.size, np.float32)
+        for p in self.parameters:
+            first[p.start : p.start + p.size] = numpy_helper.to_array(initial[p.name]).reshape(-1)
+        free = {p.name for p in self.parameters}
+        has = {i.name for i in self.graph.initializer}
+        rest = [i for i in self.graph.initializer if i.name not in free]
+        rest += [i for name, i in initial.items() if name not in free and name not in has]
+        inputs = {i.name: i for i in self.graph.input}
+        for p in self.parameters:
+            inputs.setdefault(p.name, helper.make_tensor_value_info(p.name, TensorProto.FLOAT, p.shape))
+        kept = [i for name, i in inputs.items() if name in free or name not in initial]
+        nodes = list(self.graph.node)
+        self.graph = pruned(helper.make_graph(nodes, self.graph.name, kept, list(self.graph.output), rest))
+        for initializer in self.model.graph.initializer:
+            if initializer.name in free:
+                for data in ("raw_data", "float_data"):
+                    initializer.ClearField(data)
+        light = onnx.ModelProto()
+        light.CopyFrom(self.model)  # a message lets go of its memory as a whole
+        self.model = light
+        return first
 
     def views(self, vector: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         """Return the parameters as views of a vector."""
@@ -154,13 +185,15 @@ class Trainable:
         derived = gradients(whole, LOSS, [p.name for p in self.parameters], self.opset)
         return self._close(self._told(derived, graph), [LABELS], masks), masks
 
-    def flows_back(self) -> tuple[onnx.GraphProto, list[Mask]]:
+    def flows_back(self, *, through: bool = False) -> tuple[onnx.GraphProto, list[Mask]]:
         """The graph of Backward: batch, the gradient by the prediction, parameters, statistics and masks in.
 
-        Out: the prediction, the gradients of the parameters, and the statistics after it.
+        Out: the prediction, the gradients of the parameters, with `through` that of the batch, and the statistics after
+        it.
         """
         graph, masks = self._in_training()
-        derived = gradients(graph, self.prediction, [p.name for p in self.parameters], self.opset, seed=SEED)
+        by = [p.name for p in self.parameters] + (self.batch if through else [])
+        derived = gradients(graph, self.prediction, by, self.opset, seed=SEED)
         return self._close(self._told(derived, graph), [SEED], masks), masks
 
     def _in_training(self) -> tuple[onnx.GraphProto, list[Mask]]:
@@ -196,7 +229,7 @@ class Trainable:
                 helper.make_tensor_value_info(initializer.name, initializer.data_type, list(initializer.dims)),
             )
         kept = [i for i in graph.initializer if i.name not in names]
-        return helper.make_graph(list(graph.node), graph.name, [infos[n] for n in names], list(graph.output), kept)
+        return helper.make_graph(unmarked(graph.node), graph.name, [infos[n] for n in names], list(graph.output), kept)
 
     # --- what was trained ---------------------------------------------------------------------------------------------
 
@@ -222,29 +255,68 @@ class Trainable:
 
 def _updated(model: onnx.ModelProto) -> onnx.ModelProto:
     """Bring a model up to the oldest opset that gradients are derived of."""
-    foreign = sorted({n.domain for n in model.graph.node if n.domain not in ("", "ai.onnx")})
-    if foreign or model.functions:
+    if _opset_of(model) >= OLDEST:
+        return model
+    return version_converter.convert_version(without_calls(model), OLDEST)
+
+
+def _opset_of(model: onnx.ModelProto) -> int:
+    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+
+
+def _free(
+    wanted: Sequence[str], initial: Mapping[str, Any], frozen: Sequence[str], trained: Sequence[str]
+) -> list[str]:
+    """Those that are trained, of what can be."""
+    for option, pattern in [("frozen", p) for p in frozen] + [("trained", p) for p in trained]:
+        if not any(fnmatchcase(name, pattern) for name in initial):
+            raise UsageError(
+                f"no initializer is called {pattern!r}, as {option} says",
+                hint=did_you_mean(pattern.strip(".*"), initial),
+            )
+    found = [
+        name
+        for name in wanted
+        if not any(fnmatchcase(name, pattern) for pattern in frozen)
+        and (not trained or any(fnmatchcase(name, pattern) for pattern in trained))
+    ]
+    if not found:
+        by = f"frozen={list(frozen)}" if frozen else f"trained={list(trained)}"
         raise NotDifferentiable(
-            f"the model has ops of {foreign or 'functions of its own'}", expected="ops of ai.onnx",
-            hint="export it without contrib ops, with functions inlined (onnx.inliner)",
+            "nothing of the model is trained", expected="float32 initializers that are not frozen",
+            hint=f"of its {len(wanted)} none is left by {by}" if wanted else None,
         )  # fmt: skip
-    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
-    return model if version >= OLDEST else version_converter.convert_version(model, OLDEST)
+    return found
 
 
-def _plain(graph: onnx.GraphProto) -> onnx.GraphProto:
-    """Let constants be initializers."""
-    plain = onnx.GraphProto()
-    plain.CopyFrom(graph)
-    del plain.node[:]
+def _plain(graph: onnx.GraphProto, prediction: str, opset: int) -> onnx.GraphProto:
+    """Let constants be initializers, and what is predicted the only output."""
+    plain = onnx.GraphProto(name=graph.name or "graph")
+    plain.input.extend(graph.input)
+    have = {i.name for i in graph.input}
+    for initializer in graph.initializer:
+        if initializer.data_type != TensorProto.FLOAT or prod(initializer.dims) <= _SMALL:
+            plain.initializer.append(initializer)
+        elif initializer.name not in have:  # its shape is enough to look at, and it may be large
+            dims = list(initializer.dims)
+            plain.input.append(helper.make_tensor_value_info(initializer.name, TensorProto.FLOAT, dims))
     for node in graph.node:
         if node.op_type == "Constant":
             plain.initializer.append(numpy_helper.from_array(constant_of(node), node.output[0]))
         else:
             plain.node.append(node)
-    del plain.output[1:]
-    del plain.value_info[:]
+    plain.output.append(graph.output[0])
+    if prediction and prediction != plain.output[0].name:
+        known = tape_of(plain, opset).known
+        if not any(prediction in node.output for node in plain.node):
+            raise UsageError(f"the model has no value {prediction!r}", hint=did_you_mean(prediction, known))
+        del plain.output[:]
+        plain.output.append(helper.make_tensor_value_info(prediction, known[prediction].elem, known[prediction].dims))
+        plain = pruned(plain)
     return plain
+
+
+_SMALL = 1024
 
 
 def _reached(graph: onnx.GraphProto, value: str) -> list[str]:

@@ -47,6 +47,14 @@ def bb_register_ops(ops):
     ))
 
 @bb.hookimpl
+def bb_register_gradients(gradients):
+    gradients.add("Atan", "bb_median.rules:atan")
+
+@bb.hookimpl
+def bb_register_recipes(recipes):
+    recipes.add("Passing", "bb_median.rules:Passing")
+
+@bb.hookimpl
 def bb_register_commands(app):
     raise LookupError("no terminal today")
 """
@@ -88,6 +96,29 @@ plugins = {s.name: s.error for s in installed_plugins().statuses}
 needs = [p.value for p in result.artefact.metadata_props if p.key.endswith("passport")]
 print(json.dumps({"params": float(result.metrics[0]["params"][0]), "plugins": plugins, "passport": needs}))
 """
+RULES = """
+import bb_core as bb
+
+def atan(t, node, grads):
+    x = node.input[0]
+    return [t.op("Div", grads[0], t.op("Add", t.number(1, x), t.op("Mul", x, x, like=x), like=x), like=x)]
+
+class Passing(bb.Module):
+    def body(self, g):
+        g.output("y", g.input("x", bb.types.TRIGGER))
+"""
+RULE_PROGRAM = """
+import json
+import numpy as np
+from onnx import parser
+from onnx.reference import ReferenceEvaluator
+from onnx import helper
+from bb_plugins.training.gradients import gradients
+
+graph = parser.parse_graph("g (float[2] x) => (float y) { a = Atan(x)\\n y = ReduceSum<keepdims=0>(a) }")
+model = helper.make_model(gradients(graph, "y", ["x"], 21), opset_imports=[helper.make_opsetid("", 21)])
+print(json.dumps(ReferenceEvaluator(model).run(["grad/x"], {"x": np.array([0, 2], np.float32)})[0].tolist()))
+"""
 OP_PROGRAM = """
 import json
 import numpy as np
@@ -114,7 +145,8 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source.mkdir(parents=True)
     (source.parent / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
     for name, text in (
-        ("__init__", ""), ("plugin", PLUGIN), ("median", MEDIAN), ("broken", "raise OSError('no licence file')")
+        ("__init__", ""), ("plugin", PLUGIN), ("median", MEDIAN), ("rules", RULES),
+        ("broken", "raise OSError('no licence file')"),
     ):  # fmt: skip
         (source / f"{name}.py").write_text(text, encoding="utf-8")
     venv.create(home / "venv", with_pip=False, symlinks=True)
@@ -150,12 +182,20 @@ def test_a_strangers_op_is_recorded_compiled_and_run(stranger: Path, tmp_path: P
     assert "bb-median 1.2.3" in told["passport"][0]
 
 
+def test_a_strangers_gradient_rule_is_found_by_its_op(stranger: Path, tmp_path: Path) -> None:
+    done = subprocess.run([stranger, "-c", RULE_PROGRAM], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == pytest.approx([1.0, 0.2])
+
+
 def test_bb_plugins_shows_what_is_there_and_why_something_is_not(stranger: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [stranger, "-m", "bb_core.cli", "plugins", "--json"], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     found = {p["entry_point"]: p for p in json.loads(done.stdout)["plugins"]}
     assert found["median"]["concretes"] == ["bb_median.Median"]
+    assert found["median"]["adds"]["gradients"] == ["Atan"]
+    assert found["median"]["adds"]["recipes"] == ["Passing"]
     assert "OSError: no licence file" in found["broken"]["error"]
 
 

@@ -16,9 +16,8 @@ PROGRAM = """
 import sys
 import numpy as np
 import bb_core as bb
-from bb_plugins.recipes.comparing import CompressedAveraging, AsItIs
-from bb_plugins.recipes.digits import Experiment, bindings
-from bb_plugins.data_sources.digits import load_digits
+from bb_plugins.recipes.comparing import CompressedAveraging, AsItIs, bindings
+from bb_plugins.recipes.experiment import Experiment
 
 class Search(bb.Module):
     index = bb.IndexSlot()
@@ -31,10 +30,10 @@ class Search(bb.Module):
 if sys.argv[1] == "compile":
     bound = {"index": bb.use("bb_hnsw.Hnsw", dim=8, background=False)}
     open("search.onnx", "wb").write(bb.Compiler().bind(bound).compile(Search()).SerializeToString())
-    experiment, digits = Experiment(clients=5, rounds=3), load_digits()
+    experiment = Experiment(clients=5, rounds=3)
     result = bb.run(
         CompressedAveraging(5, 2),
-        bindings=bindings(experiment, digits, experiment.split(digits))
+        bindings=bindings(experiment)
         | {"codec": AsItIs, "aggregator": bb.use("bb_trimmed_mean.TrimmedMean", trim=0.2)},
         peers={"client": 5},
         rounds=3,

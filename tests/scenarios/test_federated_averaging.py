@@ -11,7 +11,7 @@ import pytest
 import bb_core as bb
 from bb_core.testing import Network
 from bb_plugins.data_sources.digits import Digits, load_digits
-from bb_plugins.recipes.digits import Experiment, bindings, run_digits
+from bb_plugins.recipes.experiment import Experiment, run_experiment
 from bb_plugins.recipes.federated_averaging import FederatedAveraging
 from tests.oracles.plain_fedavg import plain_rounds
 
@@ -33,20 +33,30 @@ def digits() -> Digits:
     ids=["iid", "skewed", "one client, one batch"],
 )
 def test_the_engine_equals_a_plain_loop_bit_for_bit(experiment: Experiment, digits: Digits) -> None:
-    ours = run_digits(experiment, digits)
-    shares = experiment.split(digits)
+    ours = run_experiment(experiment)
+    shares = experiment.split()
     theirs = plain_rounds(digits.train_inputs, digits.train_labels, shares, experiment)
     np.testing.assert_array_equal(ours.result.parameters(), theirs)
 
 
 def test_a_bad_network_changes_nothing_but_the_time(digits: Digits) -> None:
     experiment = Experiment(clients=5, rounds=2, epochs=1)
-    shares = experiment.split(digits)
+    source = "bytesandbrains.ArrayDataSource"
+    train = {"inputs": digits.train_inputs, "labels": digits.train_labels}
+    test = {"inputs": digits.test_inputs, "labels": digits.test_labels, "batch_size": 360, "shuffle": False}
+    bindings = {
+        "cohort": "bytesandbrains.ConstantView",
+        "model": experiment.bound_model(),
+        "compute": "bytesandbrains.CpuBackend",
+        "data": bb.each(source, lambda n: {**train, "indices": experiment.split()[n]}),
+        "aggregator": "bytesandbrains.FedAvg",
+        "holdout": bb.use(source, **test),
+    }
 
     def run(network: Network | None) -> bb.RunResult:
         return bb.run(
             FederatedAveraging(experiment.clients, experiment.epochs),
-            bindings=bindings(experiment, digits, shares),
+            bindings=bindings,
             peers={"client": experiment.clients},
             rounds=experiment.rounds,
             network=network,
@@ -58,15 +68,15 @@ def test_a_bad_network_changes_nothing_but_the_time(digits: Digits) -> None:
 
 
 @pytest.mark.slow
-def test_iid_reaches_095(digits: Digits) -> None:
-    outcome = run_digits(Experiment(), digits)
+def test_iid_reaches_095() -> None:
+    outcome = run_experiment(Experiment())
     assert outcome.final_accuracy >= 0.95
     assert not outcome.result.failures
 
 
 @pytest.mark.slow
-def test_skewed_labels_reach_092(digits: Digits) -> None:
-    found = [run_digits(Experiment(alpha=0.1, seed=seed), digits).final_accuracy for seed in range(5)]
+def test_skewed_labels_reach_092() -> None:
+    found = [run_experiment(Experiment(alpha=0.1, seed=seed)).final_accuracy for seed in range(5)]
     assert np.mean(found) >= 0.92, found
     assert min(found) >= 0.90, found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import onnx
 
 from bb_core import keys
@@ -20,12 +22,15 @@ from bb_core.errors import (
     did_you_mean,
 )
 from bb_core.ir.naming import target_of
-from bb_core.ir.proto import metadata, source_of, with_bodies
+from bb_core.ir.proto import data_inputs, metadata, source_of, value_types, with_bodies
+from bb_core.ops.spec import OpSpec
 from bb_core.ops.table import find_spec
 from bb_core.registry import Use, check_class, enclosing, name_of
 from bb_core.roles.backend import Backend
 from bb_core.roles.contract import Role, implements, roles_of
+from bb_core.roles.model import Model
 from bb_core.roles.protocol import protocol_of
+from bb_core.types import Type
 
 
 def resolve_slots(model: onnx.ModelProto, state: State) -> None:
@@ -41,6 +46,8 @@ def resolve_slots(model: onnx.ModelProto, state: State) -> None:
         _bind(path, roles[path], path in wanted, model, state)
     _bind_dependencies(model, state)
     _check_cycles(state)
+    if state.options.determinism:
+        _check_determinism(model, state)
     known = set(state.bound)
     for path in sorted(set(state.given) - known):
         state.add(UnknownSlot(f"the program has no slot {path!r}", hint=did_you_mean(path, known)))
@@ -49,8 +56,9 @@ def resolve_slots(model: onnx.ModelProto, state: State) -> None:
             UnknownSlot(f"late= names {path!r}, and the program has no such slot", hint=did_you_mean(path, known))
         )
     for function in model.functions:
+        types = value_types(function)
         for node in function.node:
-            _check_capability(node, state)
+            _check_capability(node, state, types)
 
 
 def _targets(model: onnx.ModelProto, state: State) -> set[str]:
@@ -170,7 +178,20 @@ def _walk(path: str, trail: list[str], done: set[str], state: State) -> None:
     done.add(trail.pop())
 
 
-def _check_capability(node: onnx.NodeProto, state: State) -> None:
+def _check_determinism(model: onnx.ModelProto, state: State) -> None:
+    for path, bound in sorted(state.bound.items()):
+        cls = bound.concrete
+        if cls is not None and issubclass(cls, Model) and not cls.capabilities(bound.config).deterministic:
+            state.add(
+                MissingCapability(
+                    f"{cls.__name__} may give other bytes for equal seeds (deterministic is False)",
+                    where=_first_use(model, path),
+                    hint=f"bind another Model to {path!r}, configure it otherwise, or compile without with_determinism",
+                )
+            )
+
+
+def _check_capability(node: onnx.NodeProto, state: State, types: Mapping[str, Type]) -> None:
     path = metadata(node).get(keys.SLOT)
     bound = state.bound.get(path) if path else None
     if bound is None or bound.concrete is None:
@@ -203,6 +224,25 @@ def _check_capability(node: onnx.NodeProto, state: State) -> None:
                 f"{bound.concrete.__name__} does not implement {spec.method}",
                 where=source_of(node),
                 hint=f"bind another {bound.role} to {path!r}, or implement the method",
+            )
+        )
+    elif spec is not None and spec.method:
+        _ask(node, spec, bound, state, types)
+
+
+def _ask(node: onnx.NodeProto, spec: OpSpec, bound: Bound, state: State, types: Mapping[str, Type]) -> None:
+    """Ask a Concrete whether it can do an op as it is configured."""
+    given = zip((p.name for p in spec.inputs), data_inputs(node), strict=False)
+    assert bound.concrete is not None
+    why = bound.concrete.cannot(
+        spec.method, bound.config, {port: types[value] for port, value in given if value in types}
+    )
+    if why:
+        state.add(
+            MissingCapability(
+                f"{bound.concrete.__name__} cannot do {spec.method}: {why}",
+                where=source_of(node),
+                hint=f"bind another {bound.role} to {metadata(node)[keys.SLOT]!r}, or configure it otherwise",
             )
         )
 

@@ -24,6 +24,7 @@ from bb_core.node.packing import Packer, unpack
 from bb_core.plugins import installed_plugins
 from bb_core.registry import check_class, name_of
 from bb_core.roles.contract import Role, declares_role
+from bb_core.roles.model import Model
 from bb_core.testing.checks import checks, expect
 from bb_core.testing.context import FakeLater
 from bb_core.testing.subject import Outcome, Skip, Stage, Subject
@@ -142,6 +143,8 @@ def equal_seeds_give_equal_outputs(subject: Subject) -> None:
     """Equal seeds and inputs give equal outputs, to the last bit."""
     if not subject.traits.deterministic:
         raise Skip("it declares deterministic=False")
+    if issubclass(subject.cls, Model) and not subject.cls.capabilities(subject.make().config).deterministic:
+        raise Skip("its capabilities say deterministic=False")
     first, again = (_seeded(subject) for _ in range(2))
     _agree(first, again, "a second instance of the same seed")
 

@@ -220,6 +220,27 @@ def gradients_are_those_of_the_loss(subject: Subject) -> None:
     )
 
 
+def what_flows_through_is_the_gradient_by_the_batch(subject: Subject) -> None:
+    """BackwardThrough gives the gradient by the batch: along it the loss changes by as much as it says."""
+    subject.needs("forward", "compute_loss", "loss_grad", "backward_through")
+    stage, (batch, labels) = subject.stage(), batch_of(subject, 0)
+
+    def loss_at(where: Any) -> float:
+        return float(stage.do("compute_loss", stage.do("forward", where.astype(batch.dtype)), labels))
+
+    _, grad = stage.do("loss_grad", stage.do("forward", batch), labels)
+    found = np.asarray(stage.do("backward_through", grad), np.float64)
+    expect(found.shape == batch.shape, f"it has the shape {found.shape}, the batch {batch.shape}")
+    norm = float(np.linalg.norm(found))
+    expect(norm > 0, "the gradient by the batch is zero")
+    step = 1e-2 * found / norm
+    rise = (loss_at(batch + step) - loss_at(batch - step)) / 2
+    expect(
+        abs(rise - 1e-2 * norm) <= 0.05 * 1e-2 * norm + 1e-6,
+        f"along the gradient the loss rises by {rise:.4g}; it says {1e-2 * norm:.4g}",
+    )
+
+
 def gradients_add_up_until_zeroed(subject: Subject) -> None:
     """Backward adds to the gradients that are kept; ZeroGrad forgets them."""
     subject.needs("forward", "loss_grad", "backward", "grads", "zero_grad")
@@ -288,6 +309,7 @@ CHECKS = checks(
     training_lowers_the_loss,
     training_counts_its_examples,
     gradients_are_those_of_the_loss,
+    what_flows_through_is_the_gradient_by_the_batch,
     gradients_add_up_until_zeroed,
     a_step_is_made_of_its_parts,
     measures_add_up,

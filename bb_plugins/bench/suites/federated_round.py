@@ -8,24 +8,22 @@ TrainEpochs.
 from __future__ import annotations
 
 from bb_plugins.bench.harness import Measure
-from bb_plugins.data_sources.digits import load_digits
-from bb_plugins.recipes.digits import Experiment, Outcome, run_digits
+from bb_plugins.recipes.experiment import Experiment, Outcome, run_experiment
 
 _EXPERIMENT = Experiment(rounds=3)
 
 
 def test_round_trip(row: Measure) -> None:
     """Against the training that a round trip carries."""
-    digits = load_digits()
     trips = _EXPERIMENT.rounds * _EXPERIMENT.clients
     last: list[Outcome] = []
 
     def overhead() -> float:
-        last[:] = [run_digits(_EXPERIMENT, digits)]
+        last[:] = [run_experiment(_EXPERIMENT)]
         return (last[0].seconds_rounds - last[0].seconds_local_training) * 1e9
 
     def training() -> float:
-        return (last[0] if last else run_digits(_EXPERIMENT, digits)).seconds_local_training * 1e9
+        return (last[0] if last else run_experiment(_EXPERIMENT)).seconds_local_training * 1e9
 
     row(
         "framework, per client round trip",

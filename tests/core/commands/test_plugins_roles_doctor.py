@@ -185,7 +185,7 @@ print(json.dumps([sorted(sys.modules), printed.getvalue()]))
 def test_listing_plugins_loads_no_kernel_no_extra_and_no_other_command() -> None:
     loaded, printed = modules_after("plugins")
     assert "bytesandbrains.FlatIndex" in printed
-    assert "commands: compare, demo, warmup" in printed
+    assert "commands: compare, demo, methods, run, warmup" in printed
     tops = {name.partition(".")[0] for name in loaded}
     assert (
         tops & {"numba", "scipy", "sklearn", "matplotlib", "onnx", "onnxruntime", "usearch", "faiss", "grpc"} == set()

@@ -394,3 +394,56 @@ def test_a_network_is_trained_in_rounds_between_nodes(network: str) -> None:
     shares = [float(m["metrics"]["correct"]) / float(m["metrics"]["count"]) for m in given.metrics]
     assert shares[-1] > 0.85
     assert shares[-1] > shares[0]
+
+
+def test_a_model_in_two_parts_learns_what_the_whole_does() -> None:
+    """The upper part gives the lower one the gradient by its prediction: split learning, without a network."""
+    w1, b1, w2, b2 = drawn(64, 16), drawn(16), drawn(16, 10), drawn(10)
+    lower = "net (float[b,64] batch) => (float[b,16] h) { a = Gemm(batch, w1, b1)\n h = Tanh(a) }"
+    upper = "net (float[b,16] h) => (float[b,10] logits) { logits = Gemm(h, w2, b2) }"
+    whole = "net (float[b,64] batch) => (float[b,10] l) { a = Gemm(batch, w1, b1)\n h = Tanh(a)\n l = Gemm(h, w2, b2) }"
+    bottom, ctx = graph_model(written(lower, w1=w1, b1=b1))
+    top, _ = graph_model(written(upper, w2=w2, b2=b2))
+    one, _ = graph_model(written(whole, w1=w1, b1=b1, w2=w2, b2=b2))
+    for _ in range(5):
+        prediction = top.forward(ctx, bottom.forward(ctx, X))
+        loss, grad = top.loss_grad(ctx, prediction, Y)
+        bottom.backward(ctx, top.backward_through(ctx, grad))
+        top.step(ctx)
+        bottom.step(ctx)
+        assert float(loss) == pytest.approx(float(one.train_step(ctx, X, Y)[0]), rel=1e-5)
+    np.testing.assert_allclose(
+        np.concatenate([bottom.parameters(), top.parameters()]), one.parameters(), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_what_comes_before_the_last_softmax_is_trained_and_what_comes_after_is_kept(tmp_path: Path) -> None:
+    text = "net (float[b,64] batch) => (float[b,10] p) { l = Gemm(batch, w, c)\n p = Softmax<axis=-1>(l) }"
+    graph = written(text, w=drawn(64, 10), c=drawn(10))
+    model, ctx = graph_model(graph, prediction="l")
+    plain, _ = graph_model(written(text.replace("p = Softmax<axis=-1>(l)", "p = Identity(l)"), **_arrays(graph)))
+    for _ in range(3):
+        assert float(model.train_step(ctx, X, Y)[0]) == float(plain.train_step(ctx, X, Y)[0])
+    model.export(str(tmp_path / "out.onnx"))
+    session = onnxruntime.InferenceSession(str(tmp_path / "out.onnx"))
+    (chances,) = session.run(None, {"batch": X})
+    np.testing.assert_allclose(chances.sum(1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(chances.argmax(1), model.forward(ctx, X).argmax(1))
+    with pytest.raises(UsageError, match="did you mean 'l'"):
+        graph_model(graph, prediction="ll")
+
+
+def test_only_what_is_named_is_trained() -> None:
+    graph = mlp(64, 16, 10)
+    head, ctx = graph_model(graph, trained=("dense1.*",))
+    assert head.params(ctx).shape == (16 * 10 + 10,)
+    both, _ = graph_model(graph, trained=("dense1.*",), frozen=("*.bias",))
+    assert both.params(ctx).shape == (160,)
+    with pytest.raises(UsageError, match="as trained says"):
+        graph_model(graph, trained=("dense2.*",))
+    with pytest.raises(NotDifferentiable, match="nothing of the model"):
+        graph_model(graph, trained=("dense1.bias",), frozen=("*.bias",))
+
+
+def _arrays(graph: bytes) -> dict[str, np.ndarray]:
+    return {i.name: numpy_helper.to_array(i) for i in onnx.ModelProto.FromString(graph).graph.initializer}

@@ -14,7 +14,7 @@ from bb_core.cli import application
 from bb_core.errors import UsageError
 from bb_plugins.recipes import comparing, comparison
 from bb_plugins.recipes.comparing import Arm, Comparison, compare
-from bb_plugins.recipes.digits import Experiment
+from bb_plugins.recipes.experiment import Experiment
 
 SMALL = ("--clients", "11", "--rounds", "10", "--epochs", "1", "--seeds", "2")
 

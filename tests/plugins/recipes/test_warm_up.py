@@ -18,7 +18,7 @@ from bb_plugins.backends.cpu import backend
 from bb_plugins.backends.cpu.kernels._jit import COMPILED
 from bb_plugins.backends.cpu.kernels.elements import ELEMENTS
 from bb_plugins.backends.cpu.ops import elementwise
-from bb_plugins.recipes.digits import Experiment, run_digits
+from bb_plugins.recipes.experiment import Experiment, run_experiment
 from bb_plugins.recipes.warm_up import AVERAGING, ELSEWHERE, TRIALS, every_kernel, kernel_named, warm_up
 
 ROOT = Path(__file__).parents[3]
@@ -101,7 +101,7 @@ def test_what_runs_after_a_warm_up_compiles_nothing() -> None:
     for x in (large, frozen):
         elementwise.erf(x)
         elementwise.compiled("gelu", x)
-    run_digits(Experiment(clients=5, rounds=1, epochs=1, alpha=None, seed=0))
+    run_experiment(Experiment(clients=5, rounds=1, epochs=1, alpha=None, seed=0))
     assert before == COMPILED
 
 

@@ -292,6 +292,29 @@ def test_what_pads_cut_off_gets_no_gradient(is_constant: bool) -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("left", "right"), [((1, 3), (4, 3)), ((4, 3), (4, 3)), ((4, 3), (1, 3)), ((2, 1, 3), (4, 3))])
+def test_a_length_that_nobody_knows_is_summed_over_where_it_is_one(
+    left: tuple[int, ...], right: tuple[int, ...]
+) -> None:
+    """Shapes of a Reshape with -1, as in attention, have no names that could be compared."""
+    dims = ",".join("nm"[i] if i < len(left) - 1 else "3" for i in range(len(left)))
+    text = f"""g (double[{dims}] x, double[k,3] y, int64[2] s) => (double total) {{
+        z = Reshape(y, s)
+        sum = Add(x, z)
+        square = Mul(sum, sum)
+        total = ReduceSum<keepdims=0>(square)
+    }}"""
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=left), rng.normal(size=right)
+    derived = ReferenceEvaluator(checked(gradients(onnx.parser.parse_graph(text), "total", ["x", "y"], OPSET)))
+    _, by_x, by_y = derived.run(None, {"x": x, "y": y, "s": ints(-1, 3)})
+    both = 2 * (x + y)
+    for found, like in ((by_x, x), (by_y, y)):
+        wanted = both.sum(axis=tuple(range(both.ndim - like.ndim)))
+        wanted = wanted.sum(axis=tuple(i for i, n in enumerate(like.shape) if n == 1 != wanted.shape[i]), keepdims=True)
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
 def test_the_length_of_zeros_has_no_direction() -> None:
     graph, names = model_of(Case("ReduceL2", ((2, 2),), {1: ints(1)}, {"keepdims": 0}))
     derived = ReferenceEvaluator(checked(gradients(graph, "total", names, OPSET)), new_ops=EXACT)

@@ -1,4 +1,4 @@
-"""Federated averaging on scikit-learn's digits: the program behind `bb demo`."""
+"""Federated averaging on labelled images: the experiment behind `bb demo`, one call of the recipe."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import numpy.typing as npt
 
 import bb_core as bb
 from bb_core.errors import UsageError
-from bb_plugins.data_sources.digits import Digits, load_digits
-from bb_plugins.data_sources.partition import dirichlet, iid
-from bb_plugins.models.architectures import cnn
-from bb_plugins.recipes.federated_averaging import FederatedAveraging
+from bb_plugins.data_sources.datasets import dealt, load_dataset
+from bb_plugins.models.architectures import cnn, mlp
 
 CLASSES = 10
-LAYERS = (64, 128, CLASSES)
-TITLES = {"mlp": "a 64-128-10 network", "cnn": "a small convolutional network"}
+HIDDEN = 128
+MODELS = ("mlp", "cnn")
+SIDES = {"digits": 8, "mnist5k": 28, "fashion": 28}
+"""Pixels along the side of a picture, by data set."""
+DATA_TITLES = {"digits": "handwritten digits", "mnist5k": "5,000 digits of MNIST", "fashion": "Fashion-MNIST"}
 _EVALUATION = (("holdout", "NextBatch"), ("model", "Evaluate"))
 
 
@@ -36,9 +37,19 @@ class Experiment:
     batch_size: int = 32
     learning_rate: float = 0.1
     model: str = "mlp"
-    """`mlp`, the fused 64-128-10 network, or `cnn`, a small convolutional one by GraphModel."""
+    """`mlp`, the fused network with 128 hidden units, or `cnn`, a small convolutional one by GraphModel."""
     onnx: bytes = b""
-    """A model of one's own, instead: batch (b, 64) float32 to logits (b, 10)."""
+    """A model of one's own, instead: batch (b, pixels) float32 to logits (b, 10)."""
+    data: str = "digits"
+    """What is learnt: `digits`, `mnist5k` or `fashion`."""
+    share: float = 1.0
+    """Which share of the clients takes part in a round."""
+    aggregator: Any = "bytesandbrains.FedAvg"
+    """What fills the aggregator's slot: a stable name, or `bb.use(...)`."""
+    proximal: float = 0.0
+    """Weight of FedProx's term; the network is then a GraphModel."""
+    control_variates: bool = False
+    """SCAFFOLD; likewise."""
 
     def __post_init__(self) -> None:
         for name in ("clients", "rounds", "epochs", "batch_size"):
@@ -50,36 +61,56 @@ class Experiment:
                 expected="a number above 0, or iid",
                 hint="0.1 gives each client few labels, 100 nearly all; iid deals them evenly",
             )
+        if not 0 < self.share <= 1:
+            raise UsageError(f"share is {self.share}", expected="a number above 0, at most 1")
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}", expected="0 or more")
         if not 0 < self.learning_rate < float("inf"):
             raise UsageError(f"learning_rate is {self.learning_rate}", expected="a number above 0")
-        if self.model not in TITLES:
-            raise UsageError(f"there is no model {self.model!r}", expected=" or ".join(TITLES))
+        if self.model not in MODELS:
+            raise UsageError(f"there is no model {self.model!r}", expected=" or ".join(MODELS))
+        if self.data not in SIDES:
+            raise UsageError(f"there is no data set {self.data!r}", expected=", ".join(SIDES))
+
+    @property
+    def pixels(self) -> int:
+        """How many numbers a picture has."""
+        return SIDES[self.data] ** 2
 
     @property
     def title(self) -> str:
         """What is trained, for people."""
-        return "an ONNX model" if self.onnx else TITLES[self.model]
+        if self.onnx:
+            return "an ONNX model"
+        return f"a {self.pixels}-{HIDDEN}-{CLASSES} network" if self.model == "mlp" else "a small convolutional network"
 
     def bound_model(self) -> Any:
         """What fills the model's slot."""
+        layers = (self.pixels, HIDDEN, CLASSES)
+        if self.proximal or self.control_variates:
+            return bb.use(
+                "bytesandbrains.GraphModel", graph=self.onnx or mlp(*layers, seed=self.seed), optimizer="sgd",
+                learning_rate=self.learning_rate, proximal=self.proximal, control_variates=self.control_variates,
+            )  # fmt: skip
         if self.model == "mlp" and not self.onnx:
-            return bb.use("bytesandbrains.MLP", layers=LAYERS, learning_rate=self.learning_rate, seed=self.seed)
-        graph = self.onnx or cnn(seed=self.seed)
+            return bb.use("bytesandbrains.MLP", layers=layers, learning_rate=self.learning_rate, seed=self.seed)
+        graph = self.onnx or cnn(side=SIDES[self.data], seed=self.seed)
         return bb.use(
             "bytesandbrains.GraphModel", graph=graph, optimizer="momentum", learning_rate=self.learning_rate / 4
         )
 
-    def split(self, digits: Digits) -> list[npt.NDArray[np.int64]]:
+    def bound_data(self) -> Any:
+        """What fills the slot of a client's own examples, but for which client that is."""
+        return bb.use(
+            "bytesandbrains.Dataset", name=self.data, alpha=self.alpha, seed=self.seed, batch_size=self.batch_size
+        )
+
+    def split(self) -> list[npt.NDArray[np.int64]]:
         """Deal the training examples to the clients: indices by client."""
-        if self.clients > len(digits.train_labels):
-            raise UsageError(
-                f"clients is {self.clients}", expected=f"at most {len(digits.train_labels)}, one for each example"
-            )
-        if self.alpha is None:
-            return iid(digits.train_labels, self.clients, self.seed)
-        return dirichlet(digits.train_labels, self.clients, self.alpha, self.seed)
+        labels = load_dataset(self.data).train_labels
+        if self.clients > len(labels):
+            raise UsageError(f"clients is {self.clients}", expected=f"at most {len(labels)}, one for each example")
+        return dealt(labels, self.clients, self.alpha, self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,63 +170,38 @@ def accuracy(outputs: dict[str, Any]) -> float:
     return float(metrics["correct"]) / float(metrics["count"])
 
 
-def run_digits(
-    experiment: Experiment, digits: Digits | None = None, on_round: Callable[[bb.Round], None] | None = None
-) -> Outcome:
+def run_experiment(experiment: Experiment, on_round: Callable[[bb.Round], None] | None = None) -> Outcome:
     """Run an experiment in this process.
 
     Args:
         experiment: What to run.
-        digits: The data, when it is in memory already.
         on_round: Called after each round.
     """
-    digits = digits or load_digits()
-    shares = experiment.split(digits)
+    from bb_core.commands.loading import load
+    from bb_plugins.protocols.stopping import StopRule
+    from bb_plugins.recipes.running import run_loaded
+
+    shares = experiment.split()
     began = perf_counter_ns()
-    result = bb.run(
-        FederatedAveraging(experiment.clients, experiment.epochs),
-        bindings=bindings(experiment, digits, shares),
-        peers={"client": experiment.clients},
-        rounds=experiment.rounds,
-        seed=experiment.seed,
-        options=bb.NodeConfig(profile=perf_counter_ns),
-        on_round=on_round,
+    cohort = max(1, round(experiment.share * experiment.clients))
+    result, _ = run_loaded(
+        load("recipe:FederatedAveraging", {"clients_per_round": cohort, "epochs": experiment.epochs}),
+        {"model": experiment.bound_model(), "data": experiment.bound_data(), "aggregator": experiment.aggregator},
+        experiment.clients,
+        StopRule(rounds=experiment.rounds),
+        experiment.seed,
+        on_round and (lambda done, _: on_round(done)),
+        bb.NodeConfig(profile=perf_counter_ns),
     )
     total = perf_counter_ns() - began
     evaluation = sum(result.op_ns.get(op, 0) for op in _EVALUATION)
+    labels = load_dataset(experiment.data).train_labels
     return Outcome(
         experiment,
         result,
         [accuracy(outputs) for outputs in result.metrics],
-        np.stack([np.bincount(digits.train_labels[s], minlength=CLASSES) for s in shares]),
+        np.stack([np.bincount(labels[s], minlength=CLASSES) for s in shares]),
         total / 1e9,
         (result.rounds_ns - evaluation) / 1e9,
         result.op_ns["model", "TrainEpochs"] / 1e9,
     )
-
-
-def bindings(experiment: Experiment, digits: Digits, shares: list[npt.NDArray[np.int64]]) -> dict[str, Any]:
-    """Bind the program's slots, each Concrete by its stable name, as a third party's would be."""
-
-    def client_data(client: int) -> dict[str, Any]:
-        return {
-            "inputs": digits.train_inputs,
-            "labels": digits.train_labels,
-            "indices": shares[client],
-            "batch_size": experiment.batch_size,
-        }
-
-    return {
-        "cohort": "bytesandbrains.ConstantView",
-        "model": experiment.bound_model(),
-        "compute": "bytesandbrains.CpuBackend",
-        "data": bb.each("bytesandbrains.ArrayDataSource", client_data),
-        "aggregator": "bytesandbrains.FedAvg",
-        "holdout": bb.use(
-            "bytesandbrains.ArrayDataSource",
-            inputs=digits.test_inputs,
-            labels=digits.test_labels,
-            batch_size=len(digits.test_labels),
-            shuffle=False,
-        ),
-    }
