@@ -26,6 +26,7 @@ NAVIGATION: Final[dict[str, tuple[str, ...]]] = {
     "How to": (
         "guide/authoring",
         "guide/training",
+        "guide/recipes",
         "guide/backends",
         "guide/comparing",
         "guide/protocols",

@@ -246,7 +246,8 @@ def test_no_op_is_left_out() -> None:
     expanded = {s.key for s in FRAMEWORK_OPS if s.expanded_by}
     wire = {(keys.WIRE, name) for name in _WIRE}
     role_ops = {spec.key for _, _, spec in CASES}
-    assert set(op_table()) == {s.key for s in LOCAL} | wire | expanded | role_ops
+    by_stage = {(keys.FRAMEWORK, keys.SUBGRAPH)}  # tests/core/compiler/test_subgraphs.py
+    assert set(op_table()) == {s.key for s in LOCAL} | wire | expanded | role_ops | by_stage
 
 
 def test_every_recorder_is_made_from_a_declaration() -> None:

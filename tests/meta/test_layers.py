@@ -29,6 +29,7 @@ PUBLIC = {
     "bb_core.errors",
     "bb_core.hooks",
     "bb_core.ids",
+    "bb_core.ops",  # OpSpec and Port, for ops of one's own
     "bb_core.plugins",
     "bb_core.roles",
     "bb_core.steps",

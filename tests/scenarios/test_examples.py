@@ -88,7 +88,11 @@ def test_every_block_of_a_page_runs(page: str, least: int) -> None:
 
 
 PARTS = {
-    "guide/backends.md": "import bb_core as bb",
+    "guide/backends.md": """
+import bb_core as bb
+from tests.core.compiler.test_subgraphs import Dense
+module = Dense()
+""",
     "guide/running.md": """
 import numpy as np
 import bb_core as bb

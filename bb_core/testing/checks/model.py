@@ -224,6 +224,9 @@ def what_flows_through_is_the_gradient_by_the_batch(subject: Subject) -> None:
     """BackwardThrough gives the gradient by the batch: along it the loss changes by as much as it says."""
     subject.needs("forward", "compute_loss", "loss_grad", "backward_through")
     stage, (batch, labels) = subject.stage(), batch_of(subject, 0)
+    if subject.has("params", "apply_delta"):  # a model may begin with zeros, through which nothing flows
+        params = np.asarray(stage.do("params"))
+        stage.do("apply_delta", (0.1 * subject.random().standard_normal(params.shape)).astype(params.dtype))
 
     def loss_at(where: Any) -> float:
         return float(stage.do("compute_loss", stage.do("forward", where.astype(batch.dtype)), labels))

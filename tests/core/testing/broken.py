@@ -333,6 +333,15 @@ class Steep(Linear):
     def compute_loss(self, ctx: Any, prediction: Any, labels: Any) -> Any:
         return np.asarray(2 * super().compute_loss(ctx, prediction, labels), np.float32)
 
+    def backward_through(self, ctx: Any, grad: Any) -> Any:
+        return 2 * super().backward_through(ctx, grad)
+
+
+@breaks("what_flows_through_is_the_gradient_by_the_batch")
+class Loud(Linear):
+    def backward_through(self, ctx: Any, grad: Any) -> Any:
+        return 2 * super().backward_through(ctx, grad)
+
 
 @breaks("gradients_add_up_until_zeroed")
 class Replacing(Linear):
