@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Final
+from typing import Final, cast
 
 import bb_core as bb
 from bb_core.errors import AddressError, BBError, ConfigError, HandshakeRefused, IdentityRefused
@@ -96,9 +96,9 @@ class _Accepted(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Read nothing before TLS does."""
-        assert isinstance(transport, asyncio.Transport)
-        transport.pause_reading()
-        self._owner.accept(transport, self._station)
+        stream = cast("asyncio.Transport", transport)  # uvloop's only has its shape
+        stream.pause_reading()
+        self._owner.accept(stream, self._station)
 
 
 def _context(purpose: int, credentials: Credentials) -> ssl.SSLContext:
