@@ -175,6 +175,8 @@ class FrameLink(asyncio.BufferedProtocol):
         was_open, self._is_open, self.is_free = self._is_open, False, False
         if was_open:
             self._station.closed(self, self._error)
+        elif self._transport is None:  # it has never stood: who made it knows why
+            self.ready.cancel()
         elif not self.ready.done():
             reason = f": {exc}" if exc is not None else ""
             self._fail(HandshakeRefused(f"the connection ended before its handshake{reason}"))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from bb_core.errors import UsageError
+from bb_core.errors import BBError, UsageError
 
 if TYPE_CHECKING:
     from bb_plugins.hosts.asyncio.status import PeerStatus, Status
@@ -40,7 +41,13 @@ def run(
     settings = read_settings(file)
     set_up(settings.log.level, log or settings.log.format)
     until = standard_input_is_closed if while_stdin else None
-    run_in_loop(run_node(settings, typer.echo, until), settings.host.loop)
+    try:
+        run_in_loop(run_node(settings, typer.echo, until), settings.host.loop)
+    except BBError as error:
+        if (log or settings.log.format) == "text":
+            raise
+        logging.getLogger(__name__).critical("%s", error, extra={"code": error.code})  # a line of JSON like all others
+        raise typer.Exit(2) from error
 
 
 @node.command("status")

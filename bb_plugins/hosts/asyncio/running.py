@@ -78,6 +78,7 @@ async def run_node(
                 _end_at_once_next_time(loop)
                 for task in done:
                     task.result()
+                progress.is_ending = True
                 _log.info("going down")
                 drained = await host.drain()
                 if control is not None:
@@ -231,11 +232,20 @@ async def _rounds(
             raise RunFailed(f"round {done + 1} gave no output", hint="start the Node again, and it is played again")
         done = _keep(kept, done + 1)
         tell(done, begun)
-    while done < rounds.count:
-        await host.until(lambda: len(host.links.connected) >= rounds.peers)
+    needed, failed = max(rounds.at_first, rounds.peers), 0
+    while done < rounds.count and not progress.is_ending:
+        await host.until(lambda n=needed: len(host.links.connected) >= n)
+        needed = rounds.peers
         name = rounds.input or _only_input(host.node, rounds.target)
-        outputs = await host.run(rounds.target, {name: bb.TRIGGER})
-        done = _keep(kept, done + 1)
+        try:
+            outputs = await host.run(rounds.target, {name: bb.TRIGGER})
+        except RunFailed as error:
+            failed += 1
+            if host.failure is not None or failed >= rounds.attempts:
+                raise
+            _log.warning("round %d is begun again, attempt %d: %s", done + 1, failed + 1, error.message)
+            continue
+        done, failed = _keep(kept, done + 1), 0
         tell(done, outputs)
 
 

@@ -62,6 +62,10 @@ class Rounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     count: int = 1
     peers: int = 0
     """How many peers must be connected before a round begins."""
+    at_first: int = 0
+    """How many must be connected before this process begins its first round, when that is more."""
+    attempts: int = 3
+    """How often a round that gives nothing, such as one that misses its quorum, is begun before the process ends."""
     input: str = ""
     """Name of the Trigger that begins a round; may be left out when the target has one input."""
     then: Literal["stop", "stay"] = "stop"

@@ -108,12 +108,14 @@ class Progress:
         done: Rounds that are done; None when it plays none.
         rounds: How many it is to play.
         values: The latest numbers that the program gave.
+        is_ending: Whether no more rounds are to begin.
     """
 
     began: int
     done: int | None = None
     rounds: int | None = None
     values: dict[str, float] = field(default_factory=dict)
+    is_ending: bool = False
 
     def take(self, step: Step) -> None:
         """Take a Step in."""

@@ -150,8 +150,8 @@ class Federation:
             tables.append(("[program]", program | {"bind": list(plan.bind), "set": list(plan.set)}))
         known = self._known_to(site)
         if site.is_driver:
-            rounds = {"target": site.member.target, "count": plan.rounds, "peers": len(known), "then": "stay"}
-            tables.append(("[rounds]", rounds))
+            rounds = {"target": site.member.target, "count": plan.rounds, "then": "stay"}
+            tables.append(("[rounds]", rounds | {"at_first": len(known), "peers": min(1, len(known))}))
         for other in known:
             peer = {"id": str(other.peer), "addresses": [other.address], "class": other.member.peer_class}
             tables.append(("[[peers]]", peer | {"connect": site.is_driver}))
@@ -168,18 +168,21 @@ class Federation:
     # --- processes ----------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Federation:
-        environment = dict.fromkeys(_POOLS, "1") | dict(os.environ)
         try:
             for site in self.sites:
-                site.process = self._start(site, environment)
+                self.start(site)
         except BaseException:
             self.__exit__()
             raise
         return self
 
-    def _start(self, site: Site, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        with (self.folder / f"{site.name}.out").open("wb") as out, (self.folder / f"{site.name}.log").open("wb") as log:
-            return subprocess.Popen(
+    def start(self, site: Site) -> None:
+        """Start a Node's process, or start it again when it has ended: it goes on from its state directory."""
+        with (self.folder / f"{site.name}.out").open("ab") as out, (self.folder / f"{site.name}.log").open("ab") as log:
+            if hasattr(site, "process"):
+                _end(site.process)
+            site.status = None
+            site.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "bb_core.cli", "node", "run", str(self.folder / f"{site.name}.toml")),
                     *("--log", "json", "--while-stdin"),
@@ -187,7 +190,7 @@ class Federation:
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=log,
-                env=environment,
+                env=dict.fromkeys(_POOLS, "1") | dict(os.environ),
                 start_new_session=True,
             )
 
@@ -252,11 +255,16 @@ class Federation:
     def __exit__(self, *_: object) -> None:
         for site in self.sites:
             if hasattr(site, "process"):
-                site.process.kill()
-                site.process.wait()
-                assert site.process.stdin is not None
-                site.process.stdin.close()
+                _end(site.process)
         self._askers.shutdown(cancel_futures=True)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process if it runs, and let go of it."""
+    process.kill()
+    process.wait()
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def how_ended(code: int) -> str:

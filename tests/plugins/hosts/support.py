@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import bb_core as bb
 from bb_plugins.hosts.asyncio import AsyncioHost, HostConfig
@@ -32,7 +35,19 @@ def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[[], None
             await asyncio.wait(left, timeout=SECONDS)
         assert [task for task in left if not task.done()] == []
 
-    return lambda: asyncio.run(whole())
+    def run() -> None:
+        with asyncio.Runner(loop_factory=_LOOPS[os.environ.get("BB_TEST_LOOP", "asyncio")]()) as runner:
+            runner.run(whole())
+
+    return run
+
+
+def _uvloop() -> Any:
+    return pytest.importorskip("uvloop").new_event_loop
+
+
+_LOOPS = {"asyncio": lambda: None, "uvloop": _uvloop}
+"""`BB_TEST_LOOP=uvloop` runs the tests of hosts in its event loop."""
 
 
 @cache
