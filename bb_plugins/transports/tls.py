@@ -38,9 +38,8 @@ class TlsTransport:
                 "TLS needs a certificate, its key, and the authority's certificate",
                 hint="bb certs init, then bb certs issue NAME",
             )
-        self._server = _context(ssl.PROTOCOL_TLS_SERVER, credentials)
-        self._server.num_tickets = 0  # every connection proves its identity anew
-        self._client = _context(ssl.PROTOCOL_TLS_CLIENT, credentials)
+        self._server = server_context(credentials)
+        self._client = client_context(credentials)
 
     async def listen(self, address: bb.Address, station: Station) -> Listener:
         """Take connections."""
@@ -119,6 +118,26 @@ class _Door:
         except (ssl.SSLError, OSError) as error:
             link.ready.cancel()
             self._station.refused(seen_at, _refusal(error))
+
+
+def server_context(credentials: Credentials) -> ssl.SSLContext:
+    """Return what a Node that is called asks and shows.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    context = _context(ssl.PROTOCOL_TLS_SERVER, credentials)
+    context.num_tickets = 0  # every connection proves its identity anew
+    return context
+
+
+def client_context(credentials: Credentials) -> ssl.SSLContext:
+    """Return what a Node that calls asks and shows.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    return _context(ssl.PROTOCOL_TLS_CLIENT, credentials)
 
 
 def _context(purpose: int, credentials: Credentials) -> ssl.SSLContext:
