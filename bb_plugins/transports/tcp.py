@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import bb_core as bb
 from bb_core.errors import AddressError
-from bb_plugins.transports.frames import HANDSHAKE_SECONDS, FrameLink
+from bb_plugins.transports.frames import FrameLink
+from bb_plugins.transports.greeting import greeted
 from bb_plugins.transports.interface import Credentials, Listener, Station
 
 DIAL_SECONDS: Final = 10.0
@@ -42,7 +43,8 @@ class TcpTransport:
             _, link = await asyncio.get_running_loop().create_connection(
                 lambda: FrameLink(station, expected, address.to_bytes()), host, port, family=family
             )
-        return await greeted(link)
+        await greeted(link)
+        return link
 
 
 class TcpListener:
@@ -84,17 +86,6 @@ async def bound(host: str, port: int, family: int, kind: int = socket.SOCK_STREA
             made.close()
         raise
     return found
-
-
-async def greeted(link: FrameLink) -> FrameLink:
-    """Wait until a link's handshake is over, and give it up when nobody waits any more."""
-    try:
-        async with asyncio.timeout(HANDSHAKE_SECONDS):
-            await link.ready
-    except BaseException:
-        link.abort()
-        raise
-    return link
 
 
 def place_of(address: bb.Address) -> tuple[str, int, int]:

@@ -234,7 +234,7 @@ async def _rounds(
         tell(done, begun)
     needed, failed = max(rounds.at_first, rounds.peers), 0
     while done < rounds.count and not progress.is_ending:
-        await host.until(lambda n=needed: len(host.links.connected) >= n)
+        await _connected(host, needed)
         needed = rounds.peers
         name = rounds.input or _only_input(host.node, rounds.target)
         try:
@@ -247,6 +247,10 @@ async def _rounds(
             continue
         done, failed = _keep(kept, done + 1), 0
         tell(done, outputs)
+
+
+async def _connected(host: AsyncioHost, peers: int) -> None:
+    await host.until(lambda: len(host.links.connected) >= peers)
 
 
 def _rounds_done(path: Path) -> int:

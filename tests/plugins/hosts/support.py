@@ -16,6 +16,8 @@ import bb_core as bb
 from bb_plugins.hosts.asyncio import AsyncioHost, HostConfig
 from bb_plugins.hosts.asyncio.neighbours import Patience
 from bb_plugins.hosts.asyncio.switchboard import LinkConfig
+from bb_plugins.transports.certificates import AUTHORITY, credentials_in
+from bb_plugins.transports.interface import Credentials
 from tests.support import AVERAGING, Averaging, bring_up, one_round, peer
 
 SECONDS = 20.0
@@ -102,3 +104,9 @@ def by_loopback(clients: int, rounds: int = 1) -> list[float]:
 def journal_of(folder: Path) -> bytes:
     """The newest journal."""
     return max(folder.glob("*.bblog")).read_bytes()
+
+
+def foreign(federation: Path, strangers: Path) -> Credentials:
+    """A stranger's certificate, with the authority of the federation to believe."""
+    theirs = credentials_in(strangers, "one")
+    return Credentials(theirs.certificate, theirs.key, federation / f"{AUTHORITY}.crt")
