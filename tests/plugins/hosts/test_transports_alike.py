@@ -235,7 +235,7 @@ def test_a_door_cannot_be_opened_twice(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", bytes(2000), bytes(range(256)) * 8, b"\r\n" * 500]
+    "data", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", bytes(2000) + b"\r\n\r\n", bytes(range(256)) * 8]
 )
 @pytest.mark.parametrize("protocol", ["tcp", "tcp/tls", "tcp/ws", "tcp/tls/ws"])
 def test_rubbish_is_refused_and_counted(federation: Path, protocol: str, data: bytes) -> None:
