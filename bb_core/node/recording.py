@@ -1,7 +1,7 @@
 """Recordings: all that a Node was told, and what it gave, so that it can be run again.
 
-A recording is a sequence of entries. Before each stand its length and a CRC-32 of these four bytes, after it a CRC-32 of
-the entry, all little-endian. So one which a crash has cut is good up to its last whole entry, and a length that has
+A recording is a sequence of entries. Before each stand its length and a CRC-32 of these four bytes, after it a CRC-32
+of the entry, all little-endian. So one which a crash has cut is good up to its last whole entry, and a length that has
 changed is not taken for a cut, which would lose all that follows. Nothing but zeros at the end is a cut too: a file
 system that loses its power leaves them. An entry is a MessagePack array (see `packing`)
 that begins with its kind:

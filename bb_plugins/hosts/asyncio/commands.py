@@ -169,7 +169,7 @@ def peers_table(peers: list[PeerStatus]) -> Any:
 
 def _brief(peer: PeerStatus) -> str:
     link = f"linked, {peer.at}" if peer.connected else "no link"
-    waiting = f", {peer.waiting} Envelopes wait for it" if peer.waiting else ""
+    waiting = f", {peer.waiting:,} waiting for it" if peer.waiting else ""
     return f"{peer.id}: {link}, {peer.health}, last seen {seen(peer.seen_s)}{waiting}"
 
 
