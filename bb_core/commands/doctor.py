@@ -46,9 +46,12 @@ COMPILED: Final = ("bb_core.wire._codec", "bb_core.engine._dispatch")
 EXTRAS: Final = {
     "demo": "bb demo: the handwritten digits, and plots",
     "index": "usearch, for bb bench search and the example package bb-hnsw",
-    "metrics": "what Nodes do, as OpenTelemetry spans and counters",
+    "metrics": "what Nodes do, as OpenTelemetry spans and counters, and for Prometheus",
     "onnxruntime": "OnnxRuntimeBackend, which runs whole graphs",
+    "quic": "nodes that speak QUIC",
     "tls": "certificates for nodes that speak TLS: bb certs",
+    "uvloop": "a faster event loop for nodes",
+    "websocket": "nodes that speak WebSocket",
     "bench": "bb bench: the suites, and the peers that ours is compared with",
     "test": "pytest, hypothesis and what this project's own tests need; also for parametrize_checks",
     "docs": "Sphinx and what `make site` needs",
