@@ -61,7 +61,8 @@ def status(where: _WHERE, as_json: _JSON = False) -> None:
             typer.echo(json.dumps(asking.ask("status", dict[str, Any]), indent=1))
         return
     with Asking(_folder(where)) as asking:
-        _show_status(asking.ask("status", Status), Console(highlight=False))
+        out = Console(highlight=False)
+        _show_status(asking.ask("status", Status), out if out.is_terminal else Console(highlight=False, width=120))
 
 
 @node.command("explain")
