@@ -27,6 +27,8 @@ from bb_plugins.transports.interface import Station
 _CHUNK: Final = 64 * 1024
 _GROWN: Final = 256 * 1024
 """Bytes that are read at once, at first, and of a peer that has filled that (asyncio reads 256 KiB at the most)."""
+_READ: Final = 2**20
+"""Bytes of a large frame that are read at once."""
 _HEAD: Final = 4
 _LENGTH: Final = struct.Struct(">I").unpack_from
 _JOINED: Final = 32 * 1024
@@ -124,7 +126,7 @@ class FrameLink(Greeting, asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         """Say where the next bytes go."""
         if self._large is not None:
-            return self._large[self._large_at : self._large_at + _GROWN]
+            return self._large[self._large_at : self._large_at + _READ]
         return self._view[self._filled :] if self._filled else self._view
 
     def buffer_updated(self, nbytes: int) -> None:
