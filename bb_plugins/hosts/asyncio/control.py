@@ -185,7 +185,12 @@ class _Refused(msgspec.Struct, frozen=True):
 
 
 def _not_running(folder: Path, error: OSError) -> NotRunning:
-    why = "it does not answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
+    if isinstance(error, TimeoutError):
+        return NotRunning(
+            f"the process that runs the Node of {folder} does not answer",
+            hint="an op may keep it: wait, or py-spy dump",
+        )
+    why = error.strerror or str(error)
     hint = "bb node run starts it" if folder.is_dir() else f"there is no directory {folder}: was it ever started?"
     return NotRunning(f"no process runs the Node of {folder}: {why}", hint=hint)
 
