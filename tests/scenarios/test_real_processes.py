@@ -310,7 +310,7 @@ def test_a_simulation_and_real_processes_learn_the_same(tmp_path: Path) -> None:
     with running(federation):
         until(lambda: len(played(federation)) == 4, "four rounds")
 
-    artefact, config = federation.folder / "program.onnx", configurations(app.bindings, 0)
+    artefact, config = federation.folder / "program.onnx", configurations(app.bindings, 0, 1)
     node = bb.install(own, [], artefact.read_bytes(), ["FederatedAveraging"], config, bb.NodeConfig(seed=3))
     journal = Journal(tmp_path / "state-coordinator")
     kept = journal.kept()
