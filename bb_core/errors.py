@@ -489,6 +489,12 @@ class StateInUse(NodeError):
     code = "BB-N012"
 
 
+class NotRunning(NodeError):
+    """No process that can be asked runs this Node: it is not started, has no state directory, or has ended."""
+
+    code = "BB-N013"
+
+
 # --- a peer: bytes from outside are wrong (a Step inside poll) --------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import msgspec
 
@@ -22,6 +23,9 @@ C = TypeVar("C", bound=type[Role])
 
 _declared: dict[str, type[Role]] = {}
 """Classes declared with `@concrete` in this process; a program may bind them without a plugin."""
+
+_checked: WeakSet[type] = WeakSet()
+"""Classes that a program can use."""
 
 
 def concrete(name: str) -> Callable[[C], C]:
@@ -71,6 +75,8 @@ def enclosing(path: str, name: str) -> Iterator[str]:
 
 def check_class(cls: type) -> None:
     """Refuse a class that no program could use."""
+    if cls in _checked:  # thousands of Nodes of a process resolve it
+        return
     roles = roles_of(cls)
     if not roles:
         raise InvalidConcrete(
@@ -82,6 +88,7 @@ def check_class(cls: type) -> None:
         for method_name in specs_of(contract):
             _check_method(cls, contract, method_name)
     inbound_of(cls)
+    _checked.add(cls)
 
 
 def _check_method(cls: type, role: type[Role], method_name: str) -> None:

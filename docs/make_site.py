@@ -33,6 +33,8 @@ NAVIGATION: Final[dict[str, tuple[str, ...]]] = {
         "guide/running",
         "guide/simulating",
         "guide/deploying",
+        "guide/operations",
+        "guide/threat_model",
         "guide/plugins",
     ),
     "Reference": (

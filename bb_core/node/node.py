@@ -73,6 +73,11 @@ class Node:
         return self._loop.now
 
     @property
+    def executions(self) -> int:
+        """How many Frames it has begun, in earlier lives that it goes on from too."""
+        return int(self._engine.dispatcher.frames)
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing waits to be taken in or to be confirmed, and no Frame is open."""
         engine = self._engine

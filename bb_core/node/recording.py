@@ -1,7 +1,9 @@
 """Recordings: all that a Node was told, and what it gave, so that it can be run again.
 
-A recording is a sequence of entries, each with its length (four bytes, little-endian) before it and a CRC-32 after it,
-so that one which a crash has cut is good up to its last whole entry. An entry is a MessagePack array (see `packing`)
+A recording is a sequence of entries. Before each stand its length and a CRC-32 of these four bytes, after it a CRC-32
+of the entry, all little-endian. So one which a crash has cut is good up to its last whole entry, and a length that has
+changed is not taken for a cut, which would lose all that follows. Nothing but zeros at the end is a cut too: a file
+system that loses its power leaves them. An entry is a MessagePack array (see `packing`)
 that begins with its kind:
 
 | kind | then |
@@ -16,6 +18,7 @@ that begins with its kind:
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
@@ -30,7 +33,10 @@ from bb_core.node.packing import Packer, unpack
 from bb_core.steps import AppEvent, OpFailed, SendEnvelope, Step
 from bb_core.version import __version__
 
-FORMAT: Final = 2
+FORMAT: Final = 3
+_HEAD: Final = struct.Struct("<II")
+"""The length of an entry, and the checksum of the length."""
+_TAIL: Final = 4
 
 
 class Recorder:
@@ -75,7 +81,9 @@ class Recorder:
         self._frame(raw)
 
     def _frame(self, raw: bytes) -> None:
-        self._write(len(raw).to_bytes(4, "little") + raw + zlib.crc32(raw).to_bytes(4, "little"))
+        length = len(raw).to_bytes(4, "little")
+        checks = (zlib.crc32(each).to_bytes(4, "little") for each in (length, raw))
+        self._write(b"".join((length, next(checks), raw, next(checks))))
 
 
 def entries(log: bytes) -> Iterator[list[Any]]:
@@ -86,15 +94,20 @@ def entries(log: bytes) -> Iterator[list[Any]]:
     """
     view, at, number = memoryview(log), 0, 0
     blobs: dict[bytes, bytes] = {}
-    while len(view) - at >= 8:
-        length = int.from_bytes(view[at : at + 4], "little")
-        if length > len(view) - at - 8:
+    while len(view) - at >= _HEAD.size:
+        length, check = _HEAD.unpack_from(view, at)
+        if zlib.crc32(view[at : at + 4]) != check:
+            if not any(view[at:]):
+                break
+            raise RecordingError(f"entry {number + 1} has changed since it was written", where=f"byte {at}")
+        start, end = at + _HEAD.size, at + _HEAD.size + length
+        if end + _TAIL > len(view):
             break
-        raw = bytes(view[at + 4 : at + 4 + length])
+        raw = bytes(view[start:end])
         number += 1
-        if zlib.crc32(raw) != int.from_bytes(view[at + 4 + length : at + 8 + length], "little"):
+        if zlib.crc32(raw) != int.from_bytes(view[end : end + _TAIL], "little"):
             raise RecordingError(f"entry {number} has changed since it was written", where=f"byte {at}")
-        at += length + 8
+        at = end + _TAIL
         entry = _entry(raw, blobs, number)
         if entry[0] == "blob":
             blobs[entry[1]] = entry[2]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bb_core.testing.context import FakeContext, FakeLater
     from bb_core.testing.kit import CheckResult, check_concrete, checks_of, parametrize_checks
     from bb_core.testing.loopback import Loopback, Network, Seen, Surroundings
-    from bb_core.testing.population import Binding, Each, Member, Population
+    from bb_core.testing.population import Binding, Each, Member, Population, configurations
     from bb_core.testing.traits import (
         AggregatorTraits,
         BackendTraits,
@@ -58,6 +58,7 @@ _LAZY = {
     "bring_up": "bringing_up",
     "check_concrete": "kit",
     "checks_of": "kit",
+    "configurations": "population",
     "parametrize_checks": "kit",
     "strategies": "strategies",
 }
@@ -101,6 +102,7 @@ __all__ = [
     "bring_up",
     "check_concrete",
     "checks_of",
+    "configurations",
     "parametrize_checks",
     "strategies",
 ]

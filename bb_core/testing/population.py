@@ -104,8 +104,7 @@ class Population:
     def install(self, peer: PeerId, options: NodeConfig | None = None) -> Node:
         """Bring up the Node of a peer. It knows nobody yet."""
         member = self.peers[peer]
-        count = self._counts[member.peer_class]
-        config = {p: c for p, b in self._bindings.items() if (c := _config(b, member.index, count)) is not None}
+        config = configurations(self._bindings, member.index, self._counts[member.peer_class])
         return install(peer, [], self.artefact, [member.target], config, options)
 
     def selects(self, peer_class: str) -> frozenset[str]:
@@ -139,6 +138,11 @@ class Population:
         """Whether a Trigger is all that it takes to begin a round."""
         types = list(self._own.input_types.values())
         return len(types) == 1 and types[0] in (t.TRIGGER, t.ANY)
+
+
+def configurations(bindings: Mapping[str, Binding], index: int, count: int) -> dict[str, Any]:
+    """Return what `install` is given for the `index`-th of a class's `count` peers: a configuration by slot path."""
+    return {path: config for path, b in bindings.items() if (config := _config(b, index, count)) is not None}
 
 
 def _named(binding: Binding) -> type[Role] | str | Use:

@@ -188,7 +188,9 @@ def _rate(row: dict[str, Any], field: str) -> str:
 
 
 def _ratio(ratio: float | None) -> str:
-    return "-" if ratio is None else f"{ratio:.2f}x"
+    if ratio is None:
+        return "-"
+    return f"{ratio:.2f}x" if ratio >= 0.095 else f"{ratio:.2g}x"
 
 
 class _Column(NamedTuple):

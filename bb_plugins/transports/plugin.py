@@ -9,9 +9,18 @@ import bb_core as bb
 
 @bb.hookimpl
 def bb_register_transports(transports: Any) -> None:
-    """Add TCP, TLS over TCP, and memory."""
+    """Add TCP, TLS over TCP, WebSocket over both, QUIC, and memory."""
     transports.add("bytesandbrains.tcp", "bb_plugins.transports.tcp:TcpTransport", protocols=("tcp",))
     transports.add("bytesandbrains.tls", "bb_plugins.transports.tls:TlsTransport", protocols=("tcp", "tls"))
+    transports.add(
+        "bytesandbrains.websocket", "bb_plugins.transports.websocket:WebSocketTransport", protocols=("tcp", "ws")
+    )
+    transports.add(
+        "bytesandbrains.websocket_tls",
+        "bb_plugins.transports.websocket:SecureWebSocketTransport",
+        protocols=("tcp", "tls", "ws"),
+    )
+    transports.add("bytesandbrains.quic", "bb_plugins.transports.quic:QuicTransport", protocols=("udp", "quic-v1"))
     transports.add("bytesandbrains.memory", "bb_plugins.transports.memory:MemoryTransport", protocols=("memory",))
 
 

@@ -13,10 +13,12 @@ from typing import Any, Final
 
 import bb_core as bb
 from bb_core.errors import AddressError
-from bb_plugins.transports.frames import HANDSHAKE_SECONDS, FrameLink
+from bb_plugins.transports.frames import FrameLink
+from bb_plugins.transports.greeting import greeted
 from bb_plugins.transports.interface import Credentials, Listener, Station
 
 DIAL_SECONDS: Final = 10.0
+BACKLOG: Final = 512
 _FAMILIES: Final = {"ip4": socket.AF_INET, "dns4": socket.AF_INET, "ip6": socket.AF_INET6, "dns6": socket.AF_INET6}
 
 
@@ -30,7 +32,7 @@ class TcpTransport:
         """Take connections."""
         host, port, family = place_of(address)
         server = await asyncio.get_running_loop().create_server(
-            lambda: FrameLink(station), host, port, family=family, backlog=512
+            lambda: FrameLink(station), host, port, family=family, backlog=BACKLOG
         )
         return TcpListener(server, address)
 
@@ -41,7 +43,8 @@ class TcpTransport:
             _, link = await asyncio.get_running_loop().create_connection(
                 lambda: FrameLink(station, expected, address.to_bytes()), host, port, family=family
             )
-        return await greeted(link)
+        await greeted(link)
+        return link
 
 
 class TcpListener:
@@ -59,15 +62,30 @@ class TcpListener:
                 await self._server.wait_closed()
 
 
-async def greeted(link: FrameLink) -> FrameLink:
-    """Wait until a link's handshake is over, and give it up when nobody waits any more."""
+async def bound(host: str, port: int, family: int, kind: int = socket.SOCK_STREAM) -> list[socket.socket]:
+    """Open sockets at all addresses of a host, at one port; streams listen already.
+
+    Raises:
+        OSError: it cannot be listened there.
+    """
+    loop, found = asyncio.get_running_loop(), []
+    places = await loop.getaddrinfo(host, port, family=family, type=kind, flags=socket.AI_PASSIVE)
     try:
-        async with asyncio.timeout(HANDSHAKE_SECONDS):
-            await link.ready
+        for at_family, at_kind, protocol, _, place in dict.fromkeys(places):
+            found.append(made := socket.socket(at_family, at_kind, protocol))
+            made.setblocking(False)
+            if kind == socket.SOCK_STREAM:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if at_family == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            made.bind((place[0], found[0].getsockname()[1], *place[2:]) if len(found) > 1 else place)
+            if kind == socket.SOCK_STREAM:
+                made.listen(BACKLOG)
     except BaseException:
-        link.abort()
+        for made in found:
+            made.close()
         raise
-    return link
+    return found
 
 
 def place_of(address: bb.Address) -> tuple[str, int, int]:

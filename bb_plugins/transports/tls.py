@@ -8,16 +8,25 @@ alternative names. Names of hosts play no part.
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
 import ssl
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import bb_core as bb
 from bb_core.errors import AddressError, BBError, ConfigError, HandshakeRefused, IdentityRefused
-from bb_plugins.transports.frames import HANDSHAKE_SECONDS, FrameLink
+from bb_plugins.transports.frames import FrameLink
+from bb_plugins.transports.greeting import HANDSHAKE_SECONDS, greeted
 from bb_plugins.transports.interface import Credentials, Listener, Station
-from bb_plugins.transports.tcp import DIAL_SECONDS, TcpListener, greeted, place_of
+from bb_plugins.transports.tcp import DIAL_SECONDS, bound, place_of, with_port
+
+_log = logging.getLogger(__name__)
 
 PEER_URI: Final = "bb:peer:"
+_GREETED_AT_ONCE: Final = 256
+"""Handshakes that may be open: each costs memory and the time of the CPU."""
+_PAUSE_SECONDS: Final = 1.0
 _ED25519_KEY: Final = bytes.fromhex("302a300506032b6570032100")
 """Before the 32 bytes of the key, in a certificate. Source: RFC 8410, section 10.1."""
 
@@ -26,23 +35,12 @@ class TlsTransport:
     """Listens and dials at `/ip4|ip6|dns|dns4|dns6/.../tcp/N/tls`."""
 
     def __init__(self, credentials: Credentials | None = None) -> None:
-        if credentials is None:
-            raise ConfigError(
-                "TLS needs a certificate, its key, and the authority's certificate",
-                hint="bb certs init, then bb certs issue NAME",
-            )
-        self._server = _context(ssl.PROTOCOL_TLS_SERVER, credentials)
-        self._server.num_tickets = 0  # every connection proves its identity anew
-        self._client = _context(ssl.PROTOCOL_TLS_CLIENT, credentials)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._server = server_context(credentials)
+        self._client = client_context(credentials)
 
     async def listen(self, address: bb.Address, station: Station) -> Listener:
         """Take connections."""
-        host, port, family = place_of(address)
-        server = await asyncio.get_running_loop().create_server(
-            lambda: _Accepted(self, station), host, port, family=family, backlog=512
-        )
-        return TcpListener(server, address)
+        return await listen_with_tls(address, self._server, station, lambda: FrameLink(station, verify=peer_of))
 
     async def dial(self, address: bb.Address, station: Station, expected: bb.PeerId) -> FrameLink:
         """Connect, prove and ask for proof, and shake hands."""
@@ -58,50 +56,110 @@ class TlsTransport:
                     server_hostname="",
                 )
         except ssl.SSLError as error:
-            refused = _refusal(error)
+            refused = refusal(error)
             station.refused(str(address), refused)
             raise refused from error
-        return await greeted(link)
+        await greeted(link)
+        return link
 
-    def accept(self, transport: asyncio.Transport, station: Station) -> None:
-        """Begin TLS on a connection that has come in."""
-        task = asyncio.get_running_loop().create_task(self._accept(transport, station))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
-    async def _accept(self, transport: asyncio.Transport, station: Station) -> None:
-        link = FrameLink(station, verify=peer_of)
+async def listen_with_tls(
+    address: bb.Address, context: ssl.SSLContext, station: Station, make: Callable[[], Any]
+) -> TlsListener:
+    """Take connections, secure them, and make a link for each."""
+    host, port, family = place_of(address)
+    sockets = await bound(host, port, family)
+    return TlsListener(sockets, with_port(address, sockets[0].getsockname()[1]), context, station, make)
+
+
+class TlsListener:
+    """Listening sockets, and the handshakes of those who have come in.
+
+    It accepts by itself: a server of asyncio does not tell why a handshake has failed.
+    """
+
+    def __init__(
+        self,
+        sockets: list[socket.socket],
+        address: bb.Address,
+        context: ssl.SSLContext,
+        station: Station,
+        make: Callable[[], Any],
+    ) -> None:
+        self.address = address
+        self._sockets = sockets
+        self._context = context
+        self._station = station
+        self._make = make
+        loop = asyncio.get_running_loop()
+        self._accepting = [loop.create_task(self._accept(each), name=f"accept at {address}") for each in sockets]
+        self._greeting: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Close the sockets."""
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        for each in self._sockets:
+            each.close()
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, name = await loop.sock_accept(listening)
+            except OSError as error:  # too many open files, or a caller that has gone again
+                _log.warning("a connection could not be accepted: %s", error)
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            if len(self._greeting) >= _GREETED_AT_ONCE:
+                connection.close()
+                self._station.refused(f"{name[0]} port {name[1]}", HandshakeRefused("too many handshakes at once"))
+                continue
+            task = loop.create_task(self._greet(connection, f"{name[0]} port {name[1]}"))
+            self._greeting.add(task)
+            task.add_done_callback(self._greeting.discard)
+
+    async def _greet(self, connection: socket.socket, seen_at: str) -> None:
+        link = self._make()
         try:
-            secured = await asyncio.get_running_loop().start_tls(
-                transport, link, self._server, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: link,
+                connection,
+                ssl=self._context,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
             )
         except (ssl.SSLError, OSError) as error:
             link.ready.cancel()
-            name = transport.get_extra_info("peername")
-            transport.abort()
-            station.refused(f"{name[0]} port {name[1]}" if name else "", _refusal(error))
-            return
-        if secured is None:  # it was closed meanwhile
-            link.ready.cancel()
-            return
-        link.connection_made(secured)
+            self._station.refused(seen_at, refusal(error))
 
 
-class _Accepted(asyncio.Protocol):
-    """A connection that has come in, until TLS takes it over."""
+def server_context(credentials: Credentials | None) -> ssl.SSLContext:
+    """Return what a Node that is called asks and shows.
 
-    def __init__(self, owner: TlsTransport, station: Station) -> None:
-        self._owner = owner
-        self._station = station
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Read nothing before TLS does."""
-        assert isinstance(transport, asyncio.Transport)
-        transport.pause_reading()
-        self._owner.accept(transport, self._station)
+    Raises:
+        ConfigError: there are no credentials, or a file cannot be read.
+    """
+    context = _context(ssl.PROTOCOL_TLS_SERVER, credentials)
+    context.num_tickets = 0  # every connection proves its identity anew
+    return context
 
 
-def _context(purpose: int, credentials: Credentials) -> ssl.SSLContext:
+def client_context(credentials: Credentials | None) -> ssl.SSLContext:
+    """Return what a Node that calls asks and shows.
+
+    Raises:
+        ConfigError: there are no credentials, or a file cannot be read.
+    """
+    return _context(ssl.PROTOCOL_TLS_CLIENT, credentials)
+
+
+def _context(purpose: int, credentials: Credentials | None) -> ssl.SSLContext:
+    if credentials is None:
+        raise ConfigError(
+            "TLS needs a certificate, its key, and the authority's certificate",
+            hint="bb certs init, then bb certs issue NAME",
+        )
     context = ssl.SSLContext(purpose)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False  # the peer id is the name
@@ -117,7 +175,8 @@ def _context(purpose: int, credentials: Credentials) -> ssl.SSLContext:
     return context
 
 
-def _refusal(error: Exception) -> HandshakeRefused:
+def refusal(error: Exception) -> HandshakeRefused:
+    """Say why TLS did not come to stand."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return IdentityRefused(f"a peer's certificate is refused: {error.verify_message}")
     if isinstance(error, ssl.SSLError) and error.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
@@ -133,10 +192,19 @@ def peer_of(transport: asyncio.BaseTransport) -> bb.PeerId:
     """
     secured = transport.get_extra_info("ssl_object")
     names = secured.getpeercert().get("subjectAltName", ())
-    return _peer([value for kind, value in names if kind == "URI"], secured.getpeercert(binary_form=True))
+    return peer_in([value for kind, value in names if kind == "URI"], secured.getpeercert(binary_form=True))
 
 
-def _peer(uris: list[str], certificate: bytes) -> bb.PeerId:
+def peer_in(uris: list[str], certificate: bytes) -> bb.PeerId:
+    """Return the peer that a certificate names.
+
+    Args:
+        uris: Among its alternative names.
+        certificate: In DER form.
+
+    Raises:
+        IdentityRefused: it names none, or another than its key's.
+    """
     found = [uri.removeprefix(PEER_URI) for uri in uris if uri.startswith(PEER_URI)]
     try:
         (peer,) = map(bb.PeerId.parse, found)

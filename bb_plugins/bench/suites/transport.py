@@ -1,16 +1,17 @@
 """Envelopes between two hosts of one process over loopback TCP, against what asyncio and gRPC do with the same bytes.
 
 The peer is the least that asyncio can do: two `asyncio.Protocol`s, of which one writes back whatever it is given.
-It knows no frames, has no queue, and can lose what it likes. Ours is what a host does to a SendEnvelope without its
-Node: the queue of a peer, frames, the outcome. gRPC (`grpc.aio`, one stream in both directions) is the other peer,
-where it is installed. All are echoes: times are for the way there and back.
+It knows no frames, has no queue, and can lose what it likes. It is measured over TCP and TLS, in asyncio's event loop
+and in uvloop, where that is installed. Ours is what a host does to a SendEnvelope without its Node: the queue of a
+peer, frames, the outcome. gRPC (`grpc.aio`, one stream in both directions) is the other peer, where it is installed.
+All are echoes: times are for the way there and back.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -19,7 +20,9 @@ import bb_core as bb
 from bb_core.steps import SendEnvelope
 from bb_plugins.bench.harness import Measure
 from bb_plugins.hosts.asyncio.switchboard import LinkConfig, Switchboard
-from bb_plugins.transports.interface import Hello
+from bb_plugins.transports.certificates import credentials_in, issue, make_authority
+from bb_plugins.transports.interface import Credentials, Hello
+from bb_plugins.transports.tls import client_context, own_peer, server_context
 
 _LOCAL = "127.0.0.1"
 _FAR = 2**62
@@ -32,24 +35,32 @@ Echo = Callable[[bytes, int], Any]
 
 
 class Ours:
-    """Two switchboards; the second sends everything back."""
+    """Two switchboards; the second sends everything back.
 
-    def __init__(self) -> None:
+    Args:
+        credentials: Of both, for TLS; None: over TCP.
+    """
+
+    def __init__(self, credentials: tuple[Credentials, Credentials] | None = None) -> None:
         self._awaited = 0
         self._done: asyncio.Future[None]
         self._sent = 0
-        own, other = bb.PeerId.from_int(1), bb.PeerId.from_int(2)
+        own, other = (
+            (bb.PeerId.from_int(1), bb.PeerId.from_int(2)) if credentials is None else map(own_peer, credentials)
+        )
         self._peer = other
-        self._near = self._board(own, self._back)
+        self._suffix = "" if credentials is None else "/tls"
+        near, far = credentials or (None, None)
+        self._near = self._board(own, near, self._back)
         self._far = self._board(
-            other, lambda frames: self._far.send([SendEnvelope(0, own, (), frame, _FAR) for frame in frames])
+            other, far, lambda frames: self._far.send([SendEnvelope(0, own, (), frame, _FAR) for frame in frames])
         )
 
-    def _board(self, peer: bb.PeerId, take: Callable[[Any], None]) -> Switchboard:
+    def _board(self, peer: bb.PeerId, credentials: Credentials | None, take: Callable[[Any], None]) -> Switchboard:
         return Switchboard(
             Hello(peer, "0" * 32),
             bb.WireLimits().total_bytes,
-            None,
+            credentials,
             None,
             LinkConfig(),
             now=lambda: 0,
@@ -69,7 +80,7 @@ class Ours:
 
     async def start(self) -> None:
         """Connect the two."""
-        address = await self._far.listen(bb.Address.parse(f"/ip4/{_LOCAL}/tcp/0"))
+        address = await self._far.listen(bb.Address.parse(f"/ip4/{_LOCAL}/tcp/0{self._suffix}"))
         self._near.neighbour(self._peer).addresses = (address.to_bytes(),)
         await self.echo(b"hello", 1)
 
@@ -108,13 +119,28 @@ class _Count(asyncio.Protocol):
 
 
 class Bare:
-    """Two Protocols."""
+    """Two Protocols.
+
+    Args:
+        credentials: Of both, for TLS; None: over TCP.
+    """
+
+    def __init__(self, credentials: tuple[Credentials, Credentials] | None = None) -> None:
+        self._server_ssl = self._client_ssl = None
+        if credentials is not None:
+            self._client_ssl = client_context(credentials[0])
+            self._server_ssl = server_context(credentials[1])
 
     async def start(self) -> None:
         """Connect them."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(_Back, _LOCAL, 0)
-        _, self._client = await loop.create_connection(_Count, *self._server.sockets[0].getsockname())
+        self._server = await loop.create_server(_Back, _LOCAL, 0, ssl=self._server_ssl)
+        _, self._client = await loop.create_connection(
+            _Count,
+            *self._server.sockets[0].getsockname(),
+            ssl=self._client_ssl,
+            server_hostname=None if self._client_ssl is None else "",
+        )
 
     async def echo(self, message: bytes, count: int) -> None:
         """Send messages and wait until as many bytes are back."""
@@ -170,41 +196,34 @@ class Grpc:
 
 
 @pytest.fixture(scope="module")
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """One event loop for all sides."""
-    made = asyncio.new_event_loop()
-    yield made
-    made.run_until_complete(asyncio.sleep(0))
-    made.close()
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Credentials, Credentials]:
+    """Those of two Nodes."""
+    pytest.importorskip("cryptography", reason='TLS needs cryptography: pip install "bytesandbrains[tls]"')
+    folder = tmp_path_factory.mktemp("certs")
+    make_authority(folder)
+    for name in ("near", "far"):
+        issue(folder, name)
+    return credentials_in(folder, "near"), credentials_in(folder, "far")
 
 
-def _running(loop: asyncio.AbstractEventLoop, side: Any) -> Iterator[Echo]:
+@contextmanager
+def _running(make: Callable[[], Any], new_loop: Callable[[], Any]) -> Iterator[tuple[Any, Echo]]:
+    """Start one side in an event loop of its own; gives the loop and the echo."""
+    loop = new_loop()
+    asyncio.set_event_loop(loop)  # grpc.aio takes the thread's
+    side = make()
     loop.run_until_complete(side.start())
-    yield side.echo
+    yield loop, side.echo
+    asyncio.set_event_loop(loop)
     with suppress(asyncio.CancelledError):
         loop.run_until_complete(side.stop())
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    asyncio.set_event_loop(None)
 
 
-@pytest.fixture(scope="module")
-def ours(loop: asyncio.AbstractEventLoop) -> Iterator[Echo]:
-    """Our echo."""
-    yield from _running(loop, Ours())
-
-
-@pytest.fixture(scope="module")
-def bare(loop: asyncio.AbstractEventLoop) -> Iterator[Echo]:
-    """The Protocols' echo."""
-    yield from _running(loop, Bare())
-
-
-@pytest.fixture(scope="module")
-def grpc_aio(loop: asyncio.AbstractEventLoop) -> Iterator[Echo]:
-    """The echo of gRPC."""
-    pytest.importorskip("grpc", reason="grpcio is not installed: pip install grpcio")
-    yield from _running(loop, Grpc())
-
-
-def _call(loop: asyncio.AbstractEventLoop, echo: Echo, size: int, count: int, repeat: int) -> Callable[[], None]:
+def _call(running: tuple[Any, Echo], size: int, count: int, repeat: int) -> Callable[[], None]:
+    loop, echo = running
     message = bytes(size)
 
     async def repeated() -> None:
@@ -214,26 +233,39 @@ def _call(loop: asyncio.AbstractEventLoop, echo: Echo, size: int, count: int, re
     return lambda: loop.run_until_complete(repeated())
 
 
-@pytest.mark.parametrize(("name", "size", "count", "repeat"), SIZES)
-def test_against_a_bare_protocol(
-    row: Measure, loop: asyncio.AbstractEventLoop, ours: Echo, bare: Echo, name: str, size: int, count: int, repeat: int
-) -> None:
+def _measure(row: Measure, sides: tuple[Any, Any], peer: str, suffix: str, new_loop: Callable[[], Any]) -> None:
+    """Measure all sizes of ours against one peer."""
+    with _running(sides[0], new_loop) as ours, _running(sides[1], new_loop) as other:
+        for name, size, count, repeat in SIZES:
+            calls = [_call(side, size, count, repeat) for side in (ours, other)]
+            row(f"{name}{suffix}", calls[0], peer=(peer, calls[1]), per=count * repeat)
+
+
+def test_against_a_bare_protocol(row: Measure) -> None:
     """The least that asyncio can do."""
-    calls = [_call(loop, echo, size, count, repeat) for echo in (ours, bare)]
-    row(name, calls[0], peer=("bare asyncio.Protocol", calls[1]), per=count * repeat)
+    _measure(row, (Ours, Bare), "bare asyncio.Protocol", "", asyncio.new_event_loop)
 
 
-@pytest.mark.parametrize(("name", "size", "count", "repeat"), SIZES)
-def test_against_grpc(
-    row: Measure,
-    loop: asyncio.AbstractEventLoop,
-    ours: Echo,
-    grpc_aio: Echo,
-    name: str,
-    size: int,
-    count: int,
-    repeat: int,
-) -> None:
+def test_over_tls(row: Measure, certificates: tuple[Credentials, Credentials]) -> None:
+    """The same with TLS 1.3 on both sides."""
+    sides = (lambda: Ours(certificates), lambda: Bare(certificates))
+    _measure(row, sides, "bare asyncio.Protocol, TLS", ", TLS", asyncio.new_event_loop)
+
+
+def test_in_uvloop(row: Measure) -> None:
+    """The same in another event loop."""
+    uvloop = pytest.importorskip("uvloop", reason='uvloop is not installed: pip install "bytesandbrains[uvloop]"')
+    _measure(row, (Ours, Bare), "bare asyncio.Protocol, uvloop", ", uvloop", uvloop.new_event_loop)
+
+
+def test_over_tls_in_uvloop(row: Measure, certificates: tuple[Credentials, Credentials]) -> None:
+    """TLS in the other event loop."""
+    uvloop = pytest.importorskip("uvloop", reason='uvloop is not installed: pip install "bytesandbrains[uvloop]"')
+    sides = (lambda: Ours(certificates), lambda: Bare(certificates))
+    _measure(row, sides, "bare asyncio.Protocol, TLS, uvloop", ", TLS, uvloop", uvloop.new_event_loop)
+
+
+def test_against_grpc(row: Measure) -> None:
     """What the field uses."""
-    calls = [_call(loop, echo, size, count, repeat) for echo in (ours, grpc_aio)]
-    row(f"{name} ", calls[0], peer=("grpc.aio stream", calls[1]), per=count * repeat)
+    pytest.importorskip("grpc", reason="grpcio is not installed: pip install grpcio")
+    _measure(row, (Ours, Grpc), "grpc.aio stream", " ", asyncio.new_event_loop)

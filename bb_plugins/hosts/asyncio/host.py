@@ -238,6 +238,16 @@ class AsyncioHost:
         for run in self._runs.values():
             run.done.cancel()
 
+    @property
+    def failure(self) -> BBError | None:
+        """Why the Node has stopped; None while it can be kept."""
+        return self._failure
+
+    @property
+    def journal_bytes(self) -> int | None:
+        """Bytes of the present journal; None when the Node is kept nowhere."""
+        return None if self._journal is None else self._journal.size
+
     # --- what the application asks for --------------------------------------------------------------------------------
 
     def now(self) -> int:
@@ -271,11 +281,10 @@ class AsyncioHost:
         if connect and parsed and not any(self.links.serves(a) for a in parsed):
             self.links.transport_of(parsed[0])  # it says what is wrong
         self.node.add_peer(peer, parsed, peer_class=peer_class)
-        if parsed or connect:
-            neighbour = self.links.neighbour(peer)
-            neighbour.addresses = tuple(a.to_bytes() for a in parsed)
-            neighbour.is_kept = connect
-            neighbour.pump()
+        neighbour = self.links.neighbour(peer)
+        neighbour.addresses = tuple(a.to_bytes() for a in parsed)
+        neighbour.is_kept, neighbour.is_known = connect, True
+        neighbour.pump()
 
     def invoke(self, target: str, inputs: Mapping[str, Any]) -> ExecId:
         """Begin one execution; its values come as AppEvents (`on_step`)."""

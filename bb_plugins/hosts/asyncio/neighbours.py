@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -42,6 +42,25 @@ class Patience:
         return full * (0.5 + random.random() / 2)  # it only keeps peers apart
 
 
+@dataclass(slots=True)
+class Traffic:
+    """What has passed between a host and one peer."""
+
+    sent: int = 0
+    """Envelopes that were handed over."""
+    sent_bytes: int = 0
+    received: int = 0
+    received_bytes: int = 0
+    seen: int | None = None
+    """When something came last, by the Node's time."""
+
+    def took(self, frames: Sequence[memoryview | bytes], now: int) -> None:
+        """Count Envelopes that have come."""
+        self.received += len(frames)
+        self.received_bytes += sum(map(len, frames))
+        self.seen = now
+
+
 class Neighbour:
     """A peer.
 
@@ -58,6 +77,9 @@ class Neighbour:
         self.is_kept = False
         """Whether to stay connected although nothing waits."""
         self.links: list[Link] = []
+        self.is_known = False
+        """Whether the host was told of it; it is then never forgotten."""
+        self.traffic = Traffic()
         self._board = board
         self._most_bytes, self._most_frames = board.config.queue_bytes, board.config.queue_frames
         self._has_pumped = False
@@ -81,7 +103,12 @@ class Neighbour:
     @property
     def is_idle(self) -> bool:
         """Whether nothing has to be remembered of it."""
-        return self.is_quiet and not self.links and not self.is_kept and self._task is None
+        return self.is_quiet and not self.links and not (self.is_kept or self.is_known) and self._task is None
+
+    @property
+    def waiting(self) -> int:
+        """How many Envelopes are not handed over yet."""
+        return len(self._queue) + len(self._handed)
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
@@ -143,10 +170,12 @@ class Neighbour:
     def _confirm(self, link: Link) -> None:
         """The kernel has all that the link was given."""
         handed, self._handed = self._handed, []
-        address, outcome = link.dialed or self._itself, self._board.outcome
+        address, outcome, held = link.dialed or self._itself, self._board.outcome, self._held
         for step in handed:
             self._held -= len(step.data)
             outcome(step.id, True, address)
+        self.traffic.sent += len(handed)
+        self.traffic.sent_bytes += held - self._held
 
     def drained(self, link: Link) -> None:
         """A link is free again."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib
 import importlib.util
 import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +21,12 @@ import bb_core as bb
 from bb_core.errors import LoadError, RunFailed
 from bb_core.steps import AppEvent, Step
 from bb_core.values import Record
+from bb_plugins.hosts.asyncio.control import Control
 from bb_plugins.hosts.asyncio.host import AsyncioHost, HostConfig
 from bb_plugins.hosts.asyncio.journal import write_whole
-from bb_plugins.hosts.asyncio.settings import Rounds, Settings
+from bb_plugins.hosts.asyncio.monitor import Monitor
+from bb_plugins.hosts.asyncio.settings import Program, Rounds, Settings
+from bb_plugins.hosts.asyncio.status import Progress, Status, explanation_of, status_of
 
 _log = logging.getLogger(__name__)
 
@@ -29,12 +34,15 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _LARGEST_SHOWN: Final = 16  # values of a tensor
 
 
-async def run_node(settings: Settings, show: Callable[[str], None]) -> None:
+async def run_node(
+    settings: Settings, show: Callable[[str], None], until: Callable[[], Awaitable[None]] | None = None
+) -> None:
     """Run until the rounds are done, or SIGTERM or Ctrl-C has come; a second signal ends it at once.
 
     Args:
         settings: What the file says.
         show: Is given the outputs of each round, as one line of JSON.
+        until: Ends the run too, when it returns.
 
     Raises:
         BBError: the artefact, a Concrete or the file is wrong; or a round gave nothing.
@@ -44,7 +52,8 @@ async def run_node(settings: Settings, show: Callable[[str], None]) -> None:
     host = AsyncioHost(
         node,
         credentials=settings.credentials,
-        state=settings.path(settings.state) if settings.state else None,
+        protocols=settings.protocols,
+        state=settings.state_path,
         config=HostConfig(
             workers=config.workers, snapshot_seconds=config.snapshot_seconds, drain_seconds=config.drain_seconds
         ),
@@ -57,22 +66,49 @@ async def run_node(settings: Settings, show: Callable[[str], None]) -> None:
     for number in _SIGNALS:
         loop.add_signal_handler(number, stopped.set)
     try:
-        async with host:
-            work = loop.create_task(_work(host, settings, show, begun))
-            stop = loop.create_task(stopped.wait())
+        async with host, AsyncExitStack() as told:
+            progress = Progress(host.now())
+            host.on_step(progress.take)
+            control = await _tell(host, settings, progress, stopped.set, told)
+            tasks = {loop.create_task(_work(host, settings, show, begun, progress)), loop.create_task(stopped.wait())}
+            if until is not None:
+                tasks.add(loop.create_task(_ended(until)))
             try:
-                await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 _end_at_once_next_time(loop)
-                if work.done():
-                    work.result()
+                for task in done:
+                    task.result()
+                progress.is_ending = True
                 _log.info("going down")
-                await host.drain()
+                drained = await host.drain()
+                if control is not None:
+                    control.is_drained = drained
             finally:
-                work.cancel()
-                stop.cancel()
+                for task in tasks:
+                    task.cancel()
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
+
+
+async def _ended(until: Callable[[], Awaitable[None]]) -> None:
+    await until()
+
+
+async def _tell(
+    host: AsyncioHost, settings: Settings, progress: Progress, stop: Callable[[], None], told: AsyncExitStack
+) -> Control | None:
+    """Open what the process can be asked by: the control socket, and health and metrics."""
+
+    def status() -> Status:
+        return status_of(host, progress)
+
+    if settings.metrics.listen:
+        await told.enter_async_context(Monitor(settings.metrics.listen, status))
+    if settings.state_path is None:
+        return None
+    answers = {"status": status, "explain": lambda: explanation_of(host)}
+    return await told.enter_async_context(Control(settings.state_path, answers, stop))
 
 
 def _collect(host: AsyncioHost, target: str, into: dict[str, Any]) -> None:
@@ -113,9 +149,21 @@ def install_node(settings: Settings) -> bb.Node:
         announced,
         artefact,
         settings.targets,
-        bb.read_site({"slots": settings.slots}),
+        {**_configured(settings.program, settings.path("")), **bb.read_site({"slots": settings.slots})},
         bb.NodeConfig(seed=settings.seed),
     )
+
+
+def _configured(program: Program | None, folder: Path) -> dict[str, Any]:
+    """Return what the file of a program configures for this peer."""
+    if program is None:
+        return {}
+    from bb_core.commands.loading import bindings_for, load
+    from bb_core.testing import configurations
+
+    place, colon, name = program.file.rpartition(":")
+    found = load(f"{folder / place}:{name}" if colon and place.endswith(".py") else program.file)
+    return configurations(bindings_for(found, program.bind, program.set), program.number, program.of)
 
 
 def _is_anywhere(address: str) -> bool:
@@ -141,42 +189,69 @@ def _import(name: str, folder: Path) -> None:
         raise LoadError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
 
 
-async def _work(host: AsyncioHost, settings: Settings, show: Callable[[str], None], begun: Mapping[str, Any]) -> None:
-    """Listen, make the peers known, and begin the rounds; without rounds, go on for ever."""
+async def _work(
+    host: AsyncioHost,
+    settings: Settings,
+    show: Callable[[str], None],
+    begun: Mapping[str, Any],
+    progress: Progress,
+) -> None:
+    """Listen, make the peers known, and play the rounds; without rounds, go on for ever."""
     for address in settings.listen:
         await host.listen(address)
     for peer in settings.peers:
         host.add_peer(bb.PeerId.parse(peer.id), peer.addresses, peer_class=peer.peer_class, connect=peer.connect)
-    if settings.rounds is None:
+    if settings.rounds is not None:
+        await _rounds(host, settings.rounds, settings.state_path, show, begun, progress)
+    if settings.rounds is None or settings.rounds.then == "stay":
         await host.until(lambda: False)  # it raises when the Node has stopped
-    else:
-        await _rounds(host, settings.rounds, settings.path(settings.state) if settings.state else None, show, begun)
 
 
 async def _rounds(
-    host: AsyncioHost, rounds: Rounds, state: Path | None, show: Callable[[str], None], begun: Mapping[str, Any]
+    host: AsyncioHost,
+    rounds: Rounds,
+    state: Path | None,
+    show: Callable[[str], None],
+    begun: Mapping[str, Any],
+    progress: Progress,
 ) -> None:
     """Run the rounds that have not been run yet."""
 
     def tell(done: int, outputs: Mapping[str, Any]) -> None:
+        progress.done = done
         _log.info("round %d of %d is done", done, rounds.count, extra={"round": done})
         show(json.dumps({"round": done, "outputs": {port: _plain(value) for port, value in outputs.items()}}))
 
     kept = None if state is None else state / "rounds.json"
     done = 0 if kept is None else _rounds_done(kept)
+    progress.done, progress.rounds = done, rounds.count
     if host.is_resumed and not host.node.is_idle:
         _log.info("round %d goes on where it was", done + 1)
         await host.until(lambda: host.node.is_idle)
-        if not begun:
-            raise RunFailed(f"round {done + 1} gave no output", hint="start the Node again, and it is played again")
-        done = _keep(kept, done + 1)
-        tell(done, begun)
-    while done < rounds.count:
-        await host.until(lambda: len(host.links.connected) >= rounds.peers)
+        if begun:
+            done = _keep(kept, done + 1)
+            tell(done, begun)
+        else:  # answers that the kernel had taken for the process that was killed are lost
+            _log.warning("round %d gave no output, and is begun again", done + 1)
+    needed, failed = max(rounds.at_first, rounds.peers), 0
+    while done < rounds.count and not progress.is_ending:
+        await _connected(host, needed)
+        needed = rounds.peers
         name = rounds.input or _only_input(host.node, rounds.target)
-        outputs = await host.run(rounds.target, {name: bb.TRIGGER})
-        done = _keep(kept, done + 1)
+        try:
+            outputs = await host.run(rounds.target, {name: bb.TRIGGER})
+        except RunFailed as error:
+            failed += 1
+            if host.failure is not None or failed >= rounds.attempts:
+                raise
+            _log.warning("round %d is begun again, attempt %d: %s", done + 1, failed + 1, error.message)
+            continue
+        done, failed = _keep(kept, done + 1), 0
         tell(done, outputs)
+
+
+async def _connected(host: AsyncioHost, peers: int) -> None:
+    await host.until(lambda: len(host.links.connected) >= peers)
 
 
 def _rounds_done(path: Path) -> int:
@@ -206,11 +281,15 @@ def _only_input(node: bb.Node, target: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON shows it; of a large tensor, only its type and size."""
+    """A value as JSON shows it; of a large tensor its type, its size and a hash of its bytes."""
     if isinstance(value, Record):
         return {name: _plain(item) for name, item in dict(value).items()}
     if isinstance(value, np.ndarray | np.generic):
-        return value.tolist() if value.size <= _LARGEST_SHOWN else f"{value.dtype}{list(value.shape)}"
+        return value.tolist() if value.size <= _LARGEST_SHOWN else _in_brief(np.asarray(value))
     if isinstance(value, bool | int | float | str | None):
         return value
     return str(value)
+
+
+def _in_brief(value: np.ndarray[Any, Any]) -> str:
+    return f"{value.dtype}{list(value.shape)} sha256:{hashlib.sha256(value.tobytes()).hexdigest()[:16]}"

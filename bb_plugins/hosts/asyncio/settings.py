@@ -62,8 +62,14 @@ class Rounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     count: int = 1
     peers: int = 0
     """How many peers must be connected before a round begins."""
+    at_first: int = 0
+    """How many must be connected before this process begins its first round, when that is more."""
+    attempts: int = 3
+    """How often a round that gives nothing, such as one that misses its quorum, is begun before the process ends."""
     input: str = ""
     """Name of the Trigger that begins a round; may be left out when the target has one input."""
+    then: Literal["stop", "stay"] = "stop"
+    """What comes after the last round: the end of the process, or answering peers until it is stopped."""
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,12 +79,35 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: Literal["text", "json"] = "text"
 
 
+class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where health and metrics are told over HTTP; without `listen`, nowhere."""
+
+    listen: str = ""
+    """Host and port, such as `127.0.0.1:9464`. Whoever reaches it can read it: keep it off open networks."""
+
+
+class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A Python file whose `bindings` configure the slots, as `bb run` and `bb simulate` read them."""
+
+    file: str
+    """Such as `app.py:program`."""
+    number: int = 0
+    """Which peer of its class this is, from 0: what `bb.each` configures by."""
+    of: int = 1
+    """How many peers its class has."""
+    bind: list[str] = []
+    set: list[str] = []
+    """As the options `--bind` and `--set`."""
+
+
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Times and sizes of the host."""
 
     workers: int = 0
     snapshot_seconds: float = 60.0
     drain_seconds: float = 10.0
+    loop: Literal["auto", "asyncio", "uvloop"] = "auto"
+    """The event loop; auto is uvloop where it is installed."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,13 +123,22 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     modules: list[str] = []
     """Python files or modules that declare Concrete classes of the site's own."""
     seed: int = 0
+    protocols: list[str] | None = None
+    """Which transports may be used, such as `["tcp/tls", "quic-v1"]`; see `AsyncioHost`."""
     peers: list[Peer] = []
     rounds: Rounds | None = None
     log: Log = Log()
+    metrics: Metrics = Metrics()
+    program: Program | None = None
     host: Limits = Limits()
     slots: dict[str, Any] = {}
     folder: str = ""
     """What paths are relative to; by default where the file is."""
+
+    @property
+    def state_path(self) -> Path | None:
+        """The state directory; None without."""
+        return self.path(self.state) if self.state else None
 
     def path(self, name: str) -> Path:
         """Return a path of the file."""

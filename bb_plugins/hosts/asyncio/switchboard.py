@@ -141,6 +141,11 @@ class Switchboard:
         """Whether nothing waits to be sent."""
         return all(n.is_quiet for n in self.neighbours.values())
 
+    @property
+    def listening(self) -> list[bb.Address]:
+        """Where its doors are open."""
+        return [listener.address for listener in self._listeners]
+
     async def shut(self) -> None:
         """Take no new connections."""
         listeners, self._listeners = self._listeners, []
@@ -171,6 +176,7 @@ class Switchboard:
 
     def received(self, link: Link, frames: Sequence[memoryview | bytes]) -> None:
         """Envelopes have come."""
+        self.neighbours[link.peer].traffic.took(frames, self.now())
         self._deliver(frames, link.peer, link.dialed)
 
     def drained(self, link: Link) -> None:

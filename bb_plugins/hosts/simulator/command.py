@@ -15,6 +15,7 @@ from rich.table import Table
 
 import bb_core as bb
 from bb_core.errors import UsageError
+from bb_plugins.hosts.counts import counts
 
 if TYPE_CHECKING:  # every `bb` reads this file, and they load onnx
     from bb_plugins.hosts.simulator.result import SimulationResult
@@ -57,7 +58,7 @@ def simulate_program(
         return simulate(
             module,
             bindings=bindings,
-            nodes=_counts(nodes),
+            nodes=counts(nodes),
             until=Until.parse(until),
             scenario=found,
             seed=seed,
@@ -73,16 +74,6 @@ def simulate_program(
         typer.echo(json.dumps(result.as_json()))
     else:
         _report(result, Console(), plot)
-
-
-def _counts(text: str) -> int | dict[str, int]:
-    try:
-        if "=" not in text:
-            return int(text)
-        pairs = (part.partition("=") for part in text.split(","))
-        return {name.strip(): int(count) for name, _, count in pairs}
-    except ValueError:
-        raise UsageError(f"--nodes {text}", expected="a number, or client=1000,edge=10") from None
 
 
 def _check_plot(path: Path | None) -> None:

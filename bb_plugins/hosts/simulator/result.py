@@ -10,6 +10,7 @@ import numpy as np
 
 import bb_core as bb
 from bb_core.steps import AppEvent
+from bb_plugins.hosts.numbers import numbers
 
 _S = 10**9
 _QUOTED = 20  # failures that are kept as text
@@ -150,20 +151,3 @@ class Tally:
         events = self._app_events
         self._before, self._app_events, self._values = (envelopes, size, lost), 0, {}
         return Second(now // _S, envelopes - was[0], size - was[1], lost - was[2], live, events, values)
-
-
-def numbers(name: str, value: Any) -> dict[str, float]:
-    """What of an AppEvent can be plotted: a scalar, or the accuracy and the loss in a Record of measurements."""
-    if isinstance(value, bool):
-        return {}
-    if isinstance(value, int | float | np.number):
-        return {name: float(value)}
-    if isinstance(value, np.ndarray):
-        is_number = value.size == 1 and np.issubdtype(value.dtype, np.number)
-        return {name: float(value.reshape(-1)[0])} if is_number else {}
-    if isinstance(value, bb.Record):
-        count = value.get("count")
-        if isinstance(count, int | float) and count > 0:
-            named = (("accuracy", "correct"), ("loss", "loss_sum"))
-            return {k: float(value[f]) / count for k, f in named if isinstance(value.get(f), int | float)}
-    return {}

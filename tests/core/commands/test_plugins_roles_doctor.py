@@ -68,7 +68,7 @@ def test_plugins_tells_what_each_adds_and_why_not(strangers: Path) -> None:
     assert "version 99 of the hooks; this is version 1" in found["str_future"]["error"]
     assert "bytesandbrains.FedAvg" in found["aggregators"]["adds"]["concretes"]
     assert "demo" in found["recipes"]["adds"]["commands"]
-    assert found["hosts"]["adds"]["commands"] == ["node", "simulate"]
+    assert found["hosts"]["adds"]["commands"] == ["node", "simulate", "up"]
     assert found["transports"]["adds"]["commands"] == ["certs"]
 
 

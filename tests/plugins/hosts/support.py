@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import bb_core as bb
 from bb_plugins.hosts.asyncio import AsyncioHost, HostConfig
 from bb_plugins.hosts.asyncio.neighbours import Patience
 from bb_plugins.hosts.asyncio.switchboard import LinkConfig
+from bb_plugins.transports.certificates import AUTHORITY, credentials_in
+from bb_plugins.transports.interface import Credentials
 from tests.support import AVERAGING, Averaging, bring_up, one_round, peer
 
 SECONDS = 20.0
@@ -32,7 +37,19 @@ def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[[], None
             await asyncio.wait(left, timeout=SECONDS)
         assert [task for task in left if not task.done()] == []
 
-    return lambda: asyncio.run(whole())
+    def run() -> None:
+        with asyncio.Runner(loop_factory=_LOOPS[os.environ.get("BB_TEST_LOOP", "asyncio")]()) as runner:
+            runner.run(whole())
+
+    return run
+
+
+def _uvloop() -> Any:
+    return pytest.importorskip("uvloop").new_event_loop
+
+
+_LOOPS = {"asyncio": lambda: None, "uvloop": _uvloop}
+"""`BB_TEST_LOOP=uvloop` runs the tests of hosts in its event loop."""
 
 
 @cache
@@ -87,3 +104,9 @@ def by_loopback(clients: int, rounds: int = 1) -> list[float]:
 def journal_of(folder: Path) -> bytes:
     """The newest journal."""
     return max(folder.glob("*.bblog")).read_bytes()
+
+
+def foreign(federation: Path, strangers: Path) -> Credentials:
+    """A stranger's certificate, with the authority of the federation to believe."""
+    theirs = credentials_in(strangers, "one")
+    return Credentials(theirs.certificate, theirs.key, federation / f"{AUTHORITY}.crt")

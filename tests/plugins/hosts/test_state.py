@@ -183,6 +183,30 @@ def test_a_journal_that_was_changed_is_refused(tmp_path: Path) -> None:
     test()
 
 
+def test_no_byte_of_a_journal_can_change_unnoticed(tmp_path: Path) -> None:
+    """A length that has grown is no cut: all that follows would be lost, and with it what was acknowledged."""
+    lives(tmp_path)
+    (journal,) = tmp_path.glob("*.bblog")
+    raw = journal.read_bytes()
+    for at in range(len(raw)):
+        changed = bytearray(raw)
+        changed[at] ^= 1 << at % 8
+        with pytest.raises((RecordingError, SnapshotMismatch)):
+            node(0, 2).resume(bytes(changed))
+
+
+def test_zeros_at_the_end_of_a_journal_are_a_cut(tmp_path: Path) -> None:
+    lives(tmp_path)
+    (journal,) = tmp_path.glob("*.bblog")
+    raw = journal.read_bytes()
+    whole, padded = node(0, 2), node(0, 2)
+    whole.resume(raw)
+    padded.resume(raw + bytes(5000))
+    assert padded.snapshot() == whole.snapshot()
+    with pytest.raises(RecordingError):
+        node(0, 2).resume(raw + bytes(5000) + b"x")
+
+
 def test_another_program_is_refused(tmp_path: Path) -> None:
     lives(tmp_path)
     host = kept(0, 1, tmp_path)

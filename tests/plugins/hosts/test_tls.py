@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
 import ssl
 from contextlib import suppress
@@ -17,28 +16,10 @@ from bb_plugins.hosts.asyncio import AsyncioHost
 from bb_plugins.transports.certificates import AUTHORITY, credentials_in, issue, make_authority
 from bb_plugins.transports.interface import Credentials
 from bb_plugins.transports.tls import TlsTransport, own_peer
-from tests.plugins.hosts.support import QUICK, SECONDS, a_round, by_loopback, in_loop, node
+from tests.plugins.hosts.support import QUICK, SECONDS, a_round, by_loopback, foreign, in_loop, node
 from tests.plugins.hosts.test_tcp import talk
 
 TLS = "/ip4/127.0.0.1/tcp/0/tls"
-
-
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("certs")
-    make_authority(folder)
-    for name in ("own", "one", "two", "three", "four"):
-        issue(folder, name)
-    issue(folder, "expired", until=dt.datetime.now(dt.UTC) - dt.timedelta(hours=1))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def strangers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("strangers")
-    make_authority(folder)
-    issue(folder, "one")
-    return folder
 
 
 def host(number: int, clients: int, credentials: Credentials) -> AsyncioHost:
@@ -66,12 +47,6 @@ def test_rounds_give_what_they_give_by_loopback(federation: Path, names: list[st
                     await client.close()
 
     test()
-
-
-def foreign(federation: Path, strangers: Path) -> Credentials:
-    """A stranger's certificate, with the authority of the federation to believe."""
-    theirs = credentials_in(strangers, "one")
-    return Credentials(theirs.certificate, theirs.key, federation / f"{AUTHORITY}.crt")
 
 
 @pytest.mark.parametrize("bad", ["expired", "foreign"])

@@ -1,0 +1,1 @@
+"""`bb up`: a federation of real processes on one machine."""
