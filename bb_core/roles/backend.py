@@ -43,7 +43,8 @@ class Backend(Role):
     def graph(self, graph: onnx.GraphProto, opset: int) -> Callable[..., tuple[Any, ...]]:
         """Return a callable for a whole graph: its inputs by position, its outputs as a tuple.
 
-        A Backend that can do better than op by op, such as by fusing them, overrides it.
+        A Backend that can do better than op by op, such as by fusing them, overrides it. Its callable may have a method
+        `into(outputs, inputs)`, which writes those outputs for which it is given an array, and None for others.
 
         Args:
             graph: Inputs that are initializers too are not among the callable's.

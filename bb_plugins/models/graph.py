@@ -109,6 +109,7 @@ class GraphModel(bb.roles.Model):
         self._loaded: bb.Tensor | None = None  # None: what it began with, and still has
         self._kept: F32 | None = None  # gradients; None: none yet
         self._spare: F32 | None = None  # room for them
+        self._rooms: tuple[F32, list[F32]] | None = None  # that room, and its parts
         self._variates = Variates(self._arena.size) if config.control_variates else None
         self._optimizer = Optimizer(_options(config), self._arena.size)
         self._input: bb.Tensor | None = None
@@ -241,7 +242,7 @@ class GraphModel(bb.roles.Model):
     ) -> tuple[bb.Tensor, bb.Record]:
         """Train `epochs` times on all of a DataSource; `loss` is the last pass's mean."""
         loss, stats = trained_on(ctx, data, epochs, self._learn)
-        self._spare = None  # a client that trains once in ten rounds holds no more than it needs meanwhile
+        self._spare = self._rooms = None  # a client that trains once in ten rounds holds no more than it needs
         return loss, self._told(stats)
 
     def evaluate(self, ctx: bb.Context, batch: bb.Tensor, labels: bb.Tensor) -> bb.Record:
@@ -275,18 +276,35 @@ class GraphModel(bb.roles.Model):
         run, masks = self._plan(ctx, "train")
         drawn = self._drawn(ctx, masks, batch)
         known = self._labels(labels, (len(batch), *self._trainable.predicted[1:]))
-        loss, *found = run(batch, known, *self._views, *self._statistics, *drawn)
+        given = (batch, known, *self._views, *self._statistics, *drawn)
+        into = getattr(run, "into", None) if self._kept is None else None
+        room = [] if into is None else self._room()
+        made = run(*given) if into is None else into((None, *room, *[None] * len(self._statistics)), given)
+        loss, found = made[0], list(made[1:])
+        del made  # the list alone holds the gradients, and lets go of each as it is added
         if not np.isfinite(loss):
             raise RoleError(
                 f"the loss is {float(loss)}", expected="a finite number",
                 hint="lower the learning rate, or set clip_norm",
             )  # fmt: skip
-        self._keep(found)
-        if self._kept is not None and not np.isfinite(self._kept.sum()):
+        if into is None:
+            self._keep(found)
+        else:  # the gradients are where they belong
+            self._kept, self._spare = self._spare, None
+            self._statistics = [np.array(s) for s in found[len(room) :]]
+        if self._kept is not None and not _is_finite(self._kept):
             self._let_go()
             raise RoleError("a gradient is not finite, but the loss is", hint="set clip_norm, or look at the batch")
         self._move()
         return loss
+
+    def _room(self) -> list[F32]:
+        """Where a graph may write the gradients that nothing has to be added to: views of the spare vector."""
+        if self._spare is None:
+            self._spare = np.empty_like(self._arena)
+        if self._rooms is None or self._rooms[0] is not self._spare:
+            self._rooms = (self._spare, self._trainable.views(self._spare))
+        return self._rooms[1]
 
     def _back(self, ctx: bb.Context, plan: str, grad: bb.Tensor) -> tuple[Any, ...]:
         """What flows back through the last Forward."""
@@ -414,6 +432,11 @@ def _read(graph: bytes, path: str) -> Any:
     except Exception as error:  # onnx and protobuf raise classes of their own
         what = f"the file {path}" if path else f"{len(graph)} bytes"
         raise ValueError(f"{what} cannot be read as an ONNX model: {error}") from error
+
+
+def _is_finite(vector: F32) -> bool:
+    """Say whether all elements are finite. A sum of squares tells at once, but for those whose squares overflow."""
+    return bool(np.isfinite(np.dot(vector, vector)) or np.isfinite(vector).all())
 
 
 def _options(config: Any) -> Options:
