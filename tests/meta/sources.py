@@ -18,7 +18,11 @@ _CYTHON_IMPORT = re.compile(
 
 def sources(package: str) -> list[Path]:
     """All Python and Cython files of a package."""
-    found = [p for p in (ROOT / package).rglob("*") if p.suffix in {".py", ".pyi", ".pyx", ".pxd"}]
+    found = [
+        p
+        for p in (ROOT / package).rglob("*")
+        if p.suffix in {".py", ".pyi", ".pyx", ".pxd"} and "__pycache__" not in p.parts  # where kernels are kept
+    ]
     return sorted(found)
 
 
