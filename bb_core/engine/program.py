@@ -215,7 +215,12 @@ def load_program(model: onnx.ModelProto) -> Program:
 
 def _flatten(model: onnx.ModelProto, digest: str, props: dict[str, str]) -> Program:
     bindings = json.loads(props[keys.BINDINGS])
-    for binding in bindings.values():
+    for path, binding in bindings.items():
+        if binding["role"] not in ROLES:
+            raise InstallError(
+                f"the slot {path!r} is one of the Role {binding['role']!r}, which no plugin adds here",
+                expected=f"a plugin that adds it; there are: {', '.join(sorted(ROLES))}",
+            )
         if binding["role"] == keys.PROTOCOL and binding["concrete"] is not None:
             installed_plugins().resolve(binding["concrete"])  # its module declares the protocol's ops
     functions = {f.name: _function(f, bindings) for f in model.functions}

@@ -13,7 +13,14 @@ import pytest
 
 import bb_core as bb
 from bb_core import plugins as door
-from bb_core.errors import DuplicateRegistration, InvalidConcrete, NotConforming, RoleMismatch, UnknownRecorder
+from bb_core.errors import (
+    DuplicateRegistration,
+    InstallError,
+    InvalidConcrete,
+    NotConforming,
+    RoleMismatch,
+    UnknownRecorder,
+)
 from bb_core.ops.table import declare_role, op_table
 from bb_core.plugins import installed_plugins
 from bb_core.roles import ROLES
@@ -147,6 +154,15 @@ def test_its_concretes_are_checked_by_its_own_checks_and_the_common_ones() -> No
     with pytest.raises(NotConforming, match="breaks 1 of ") as caught:
         check_concrete(Slow)
     assert caught.value.fields["failed"] == ["ninth_scheduler-never_longer_than_most"]
+
+
+def test_a_program_of_a_role_that_is_gone_names_it() -> None:
+    program = Pacing()
+    program.most = 17  # no other test has installed it
+    artefact = bb.Compiler().bind({"pace": "ninth.Doubling"}).compile(program)
+    forget()
+    with pytest.raises(InstallError, match="the slot 'pace' is one of the Role 'ninth_scheduler'"):
+        bb.install(bb.PeerId.from_int(0), [], artefact, ["Pacing"])
 
 
 def test_another_role_does_not_fit_its_slot() -> None:
